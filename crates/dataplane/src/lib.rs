@@ -1,0 +1,1 @@
+//! Applies a lowered plan to the kernel and reads it back.

@@ -1,0 +1,1 @@
+//! A cluster made of network namespaces.

@@ -1,0 +1,1 @@
+//! YAML and JSON to objects, with source spans, API-server validation and cases.

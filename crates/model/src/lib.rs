@@ -1,0 +1,23 @@
+//! The objects as users write them, decoded and valid: Kubernetes workloads, namespaces, services and policies, with
+//! labels, selectors, ports and addresses as types that cannot hold a wrong value.
+//!
+//! What may be written down and what is refused is `manifest`'s business (API-server validation over the raw
+//! document); what is here has passed it. No I/O, no async, no Kubernetes client.
+
+mod labels;
+mod net;
+mod object;
+mod policy;
+mod port;
+mod selector;
+mod service;
+mod workload;
+
+pub use labels::Labels;
+pub use net::{Family, IpBlock, canonical};
+pub use object::{Kind, Meta, ObjectRef};
+pub use policy::{NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec};
+pub use port::{ContainerPort, Direction, IpProtocol, Protocol, Traffic};
+pub use selector::{LabelSelector, Operator, Requirement};
+pub use service::{Service, ServicePort, TargetPort};
+pub use workload::{Namespace, Node, Phase, Pod};

@@ -1,0 +1,1 @@
+//! nftables, conntrack, NFLOG and routes on the wire.

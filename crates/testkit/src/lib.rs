@@ -1,0 +1,1 @@
+//! Builders, the reference evaluator, random clusters: for tests only.
