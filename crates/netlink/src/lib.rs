@@ -1,1 +1,14 @@
 //! nftables, conntrack, NFLOG and routes on the wire.
+//!
+//! The only crate that knows netlink's bytes. [`Socket`] carries messages; [`wire`] writes and reads attributes.
+//! Everything is synchronous: a request is answered before the kernel returns from it.
+
+mod error;
+pub mod message;
+mod socket;
+pub mod wire;
+
+pub use error::{EncodeError, Error};
+pub use message::{Ack, Message};
+pub use rustix::io::Errno;
+pub use socket::{Buffers, Protocol, Socket};

@@ -26,6 +26,7 @@ pub enum KeyType {
 impl KeyType {
     /// Length of a value, in bytes, without padding.
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no type has empty values")]
     pub const fn len(self) -> usize {
         match self {
             Self::Proto => 1,
