@@ -57,6 +57,12 @@ impl Writer {
         self.buf.len()
     }
 
+    /// A fixed structure that stands before attributes (`struct ifinfomsg`, ...), padded to four bytes.
+    pub fn fixed(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
+        self.buf.resize(align(self.buf.len()), 0);
+    }
+
     /// An attribute of raw bytes.
     pub fn bytes(&mut self, kind: u16, value: &[u8]) {
         self.put(kind, &[value], "value");
