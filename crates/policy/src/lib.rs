@@ -1,1 +1,35 @@
 //! The engine: the only place where a verdict is decided.
+//!
+//! ```text
+//! NetworkPolicy ──front end──▶ Policy{tier, order, subject, rules}          rule.rs, networkpolicy.rs
+//!                                  │ Delta
+//!                                  ▼
+//!  pods, namespaces ──Delta──▶  Index ──stack()──▶ Stack (tiers and policies that govern one endpoint, in order)
+//!                                                    ├─ decide():  one packet        ─▶ Outcome   ┐ verdict.rs adds both
+//!                                                    └─ resolve(): every packet at once ─▶ Regions ┘ directions and the trace
+//! ```
+//!
+//! Every policy API becomes the one rule form of [`rule`]: tiers with an order and an end action, policies with an
+//! order, rules that allow, deny, pass or log. A NetworkPolicy is a policy of order 1000 in tier `default`.
+//! The plan is computed from [`Stack::resolve`], explanations from [`Index::verdict`]; both walk the same stack.
+
+mod index;
+mod nearest;
+mod networkpolicy;
+mod regions;
+mod rule;
+mod side;
+mod stack;
+mod verdict;
+
+pub use index::{Delta, Index, PodKey};
+pub use nearest::{NearMiss, PeerMiss, PortMiss};
+pub use networkpolicy::{NETWORK_POLICY_ORDER, fail_closed, network_policy};
+pub use regions::{Regions, Scope};
+pub use rule::{
+    Action, Detail, EndAction, EndpointSelector, NamespaceMatch, Order, Peer, Peers, Policy, PortMatch, Ports, Rule,
+    Tier,
+};
+pub use side::Side;
+pub use stack::{By, NamedPorts, Outcome, Position, RuleRef, Stack, TierStack, Verdict};
+pub use verdict::{FlowVerdict, Half, PairVerdict, Shortcut};

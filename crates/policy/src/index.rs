@@ -1,0 +1,424 @@
+//! The objects of a cluster, indexed for the questions that policy asks; fed by deltas.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tortie_model::{Direction, Family, Namespace, Node, ObjectRef, Pod, canonical};
+
+use crate::rule::{EndAction, NamespaceMatch, Order, Policy, Tier};
+use crate::side::Side;
+use crate::stack::{Stack, TierStack};
+
+/// A pod by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodKey {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl PodKey {
+    /// The key of a pod.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.meta.namespace.clone(),
+            name: pod.meta.name.clone(),
+        }
+    }
+
+    /// A key from its parts.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for PodKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One change of the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delta {
+    /// A namespace is there, with these labels.
+    Namespace(Namespace),
+    /// A namespace is gone.
+    NamespaceRemoved(Arc<str>),
+    /// A pod is there, so.
+    Pod(Box<Pod>),
+    /// A pod is gone. A `uid` that is not that of the pod now known by the name is a late event and changes nothing.
+    PodRemoved {
+        /// Which.
+        key: PodKey,
+        /// Its `metadata.uid`; empty when not known.
+        uid: Arc<str>,
+    },
+    /// A node is there, so.
+    Node(Node),
+    /// A node is gone.
+    NodeRemoved(Arc<str>),
+    /// A policy is there, so.
+    Policy(Box<Policy>),
+    /// A policy is gone.
+    PolicyRemoved(ObjectRef),
+    /// A tier is there, so.
+    Tier(Tier),
+    /// A tier is gone.
+    TierRemoved(Arc<str>),
+}
+
+/// How policies are sorted within a tier.
+type PolicyKey = (Order, String);
+
+/// The cluster as policies see it.
+#[derive(Clone, Debug)]
+pub struct Index {
+    namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    /// Namespaces that only exist because an object names them.
+    implied: BTreeSet<Arc<str>>,
+    pods: BTreeMap<PodKey, Arc<Pod>>,
+    owners: HashMap<IpAddr, PodKey>,
+    nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    node_ips: HashMap<IpAddr, Arc<str>>,
+    tiers: BTreeMap<Arc<str>, Tier>,
+    policies: BTreeMap<ObjectRef, Arc<Policy>>,
+    /// Policies whose subject is one namespace, by that namespace.
+    by_namespace: HashMap<Arc<str>, BTreeMap<PolicyKey, Arc<Policy>>>,
+    /// All others.
+    cluster_wide: BTreeMap<PolicyKey, Arc<Policy>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        let default = Tier::default_tier();
+        Self {
+            namespaces: BTreeMap::new(),
+            implied: BTreeSet::new(),
+            pods: BTreeMap::new(),
+            owners: HashMap::new(),
+            nodes: BTreeMap::new(),
+            node_ips: HashMap::new(),
+            tiers: [(default.name.clone(), default)].into(),
+            policies: BTreeMap::new(),
+            by_namespace: HashMap::new(),
+            cluster_wide: BTreeMap::new(),
+        }
+    }
+}
+
+impl Index {
+    /// The index of these changes, in order.
+    #[must_use]
+    pub fn of(deltas: impl IntoIterator<Item = Delta>) -> Self {
+        let mut index = Self::default();
+        for delta in deltas {
+            index.apply(delta);
+        }
+        index
+    }
+
+    /// Takes a change; tells whether anything is different now.
+    pub fn apply(&mut self, delta: Delta) -> bool {
+        match delta {
+            Delta::Namespace(ns) => {
+                let name = ns.name().clone();
+                self.implied.remove(&name);
+                let old = self.namespaces.insert(name.clone(), Arc::new(ns));
+                old.as_ref() != self.namespaces.get(&name)
+            }
+            Delta::NamespaceRemoved(name) => self.remove_namespace(&name),
+            Delta::Pod(pod) => self.put_pod(*pod),
+            Delta::PodRemoved { key, uid } => {
+                let late = |pod: &Arc<Pod>| !uid.is_empty() && !pod.meta.uid.is_empty() && pod.meta.uid != uid;
+                if self.pods.get(&key).is_none_or(late) {
+                    return false;
+                }
+                self.take_pod(&key);
+                self.forget_implied(&key.namespace);
+                true
+            }
+            Delta::Node(node) => {
+                let name = node.meta.name.clone();
+                if self.nodes.get(&name).is_some_and(|n| **n == node) {
+                    return false;
+                }
+                self.take_node(&name);
+                self.node_ips
+                    .extend(node.addresses.iter().map(|ip| (canonical(*ip), name.clone())));
+                self.nodes.insert(name, Arc::new(node));
+                true
+            }
+            Delta::NodeRemoved(name) => self.take_node(&name),
+            Delta::Policy(policy) => {
+                if self.policies.get(&policy.object).is_some_and(|p| **p == *policy) {
+                    return false;
+                }
+                self.take_policy(&policy.object);
+                let policy = Arc::from(policy);
+                self.list_for(&policy)
+                    .insert((policy.order, policy.tie_break()), policy.clone());
+                self.policies.insert(policy.object.clone(), policy);
+                true
+            }
+            Delta::PolicyRemoved(object) => self.take_policy(&object),
+            Delta::Tier(tier) => {
+                let changed = self.tiers.get(&tier.name) != Some(&tier);
+                self.tiers.insert(tier.name.clone(), tier);
+                changed
+            }
+            Delta::TierRemoved(name) => self.tiers.remove(&name).is_some(),
+        }
+    }
+
+    fn remove_namespace(&mut self, name: &Arc<str>) -> bool {
+        let known = self.namespaces.remove(name).is_some() && !self.implied.remove(name);
+        if self.pods.keys().any(|k| k.namespace == *name) {
+            self.imply_namespace(name);
+        }
+        known
+    }
+
+    fn imply_namespace(&mut self, name: &Arc<str>) {
+        if !self.namespaces.contains_key(name) {
+            self.namespaces.insert(
+                name.clone(),
+                Arc::new(Namespace::new(name, &tortie_model::Labels::default())),
+            );
+            self.implied.insert(name.clone());
+        }
+    }
+
+    fn forget_implied(&mut self, name: &Arc<str>) {
+        if self.implied.contains(name) && !self.pods.keys().any(|k| k.namespace == *name) {
+            self.implied.remove(name);
+            self.namespaces.remove(name);
+        }
+    }
+
+    /// A pod that finished has given its addresses back: it is no endpoint any more.
+    fn put_pod(&mut self, pod: Pod) -> bool {
+        let key = PodKey::of(&pod);
+        if pod.phase.is_finished() {
+            let known = self.take_pod(&key).is_some();
+            self.forget_implied(&key.namespace);
+            return known;
+        }
+        if self.pods.get(&key).is_some_and(|p| **p == pod) {
+            return false;
+        }
+        self.imply_namespace(&key.namespace);
+        let old = self.pods.get(&key).filter(|old| old.meta.uid == pod.meta.uid).cloned();
+        let had = |ip: IpAddr| {
+            old.as_ref()
+                .is_some_and(|o| !o.host_network && o.ips.iter().any(|i| canonical(*i) == ip))
+        };
+        // Addresses whose last owner is somebody else stay with that owner unless they are news from this pod:
+        // an update of a pod whose address was handed on must not take it back.
+        let lost: BTreeSet<IpAddr> = pod
+            .ips
+            .iter()
+            .map(|ip| canonical(*ip))
+            .filter(|ip| had(*ip) && self.owners.get(ip).is_some_and(|owner| *owner != key))
+            .collect();
+        self.take_pod(&key);
+        if !pod.host_network {
+            for ip in pod.ips.iter().map(|ip| canonical(*ip)).filter(|ip| !lost.contains(ip)) {
+                self.owners.insert(ip, key.clone());
+            }
+        }
+        self.pods.insert(key, Arc::new(pod));
+        true
+    }
+
+    fn take_pod(&mut self, key: &PodKey) -> Option<Arc<Pod>> {
+        let pod = self.pods.remove(key)?;
+        for ip in pod.ips.iter().map(|ip| canonical(*ip)) {
+            if self.owners.get(&ip) == Some(key) {
+                self.owners.remove(&ip);
+            }
+        }
+        Some(pod)
+    }
+
+    fn take_node(&mut self, name: &Arc<str>) -> bool {
+        self.node_ips.retain(|_, n| n != name);
+        self.nodes.remove(name).is_some()
+    }
+
+    fn take_policy(&mut self, object: &ObjectRef) -> bool {
+        let Some(policy) = self.policies.remove(object) else {
+            return false;
+        };
+        self.list_for(&policy).remove(&(policy.order, policy.tie_break()));
+        true
+    }
+
+    fn list_for(&mut self, policy: &Policy) -> &mut BTreeMap<PolicyKey, Arc<Policy>> {
+        match &policy.subject.namespaces {
+            NamespaceMatch::Named(name) => self.by_namespace.entry(name.clone()).or_default(),
+            NamespaceMatch::Matching(_) => &mut self.cluster_wide,
+        }
+    }
+
+    /// All pods that are endpoints or live in their node's network, by name.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.values()
+    }
+
+    /// A pod.
+    #[must_use]
+    pub fn pod(&self, key: &PodKey) -> Option<&Arc<Pod>> {
+        self.pods.get(key)
+    }
+
+    /// The pod that owns an address now.
+    #[must_use]
+    pub fn owner(&self, ip: IpAddr) -> Option<&Arc<Pod>> {
+        self.pods.get(self.owners.get(&canonical(ip))?)
+    }
+
+    /// The addresses that a pod owns now; none for a pod in its node's network.
+    pub fn addresses<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = IpAddr> + 'a {
+        pod.ips.iter().map(|ip| canonical(*ip)).filter(|ip| {
+            self.owners
+                .get(ip)
+                .is_some_and(|k| k.name == pod.meta.name && k.namespace == pod.meta.namespace)
+        })
+    }
+
+    /// All namespaces, those that only pods name included.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.namespaces.values()
+    }
+
+    /// A namespace.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<&Arc<Namespace>> {
+        self.namespaces.get(name)
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(name)
+    }
+
+    /// All policies, by name.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies.values()
+    }
+
+    /// A policy.
+    #[must_use]
+    pub fn policy(&self, object: &ObjectRef) -> Option<&Arc<Policy>> {
+        self.policies.get(object)
+    }
+
+    /// What governs a pod in a direction. Nothing governs a pod in its node's network.
+    #[must_use]
+    pub fn stack(&self, pod: &Pod, direction: Direction) -> Stack {
+        let Some(namespace) = self.namespaces.get(&pod.meta.namespace).filter(|_| !pod.host_network) else {
+            return Stack::new(direction, []);
+        };
+        let mut tiers: BTreeMap<(bool, Order, &str), TierStack> = BTreeMap::new();
+        let here = self.by_namespace.get(&pod.meta.namespace).into_iter().flatten();
+        let mut governing: Vec<_> = here
+            .chain(&self.cluster_wide)
+            .filter(|(_, p)| p.rules(direction).is_some() && p.subject.selects(pod, namespace))
+            .collect();
+        governing.sort_by_key(|(key, _)| *key);
+        for (_, policy) in governing {
+            let tier = self.tiers.get(&policy.tier);
+            let key = (tier.is_none(), tier.map_or(Order::NONE, |t| t.order), &*policy.tier);
+            // A tier that nobody defined denies at its end: fail closed.
+            let end = tier.map_or(EndAction::Deny, |t| t.end);
+            let stack = tiers.entry(key);
+            stack
+                .or_insert_with(|| TierStack {
+                    name: policy.tier.clone(),
+                    end,
+                    policies: Vec::new(),
+                })
+                .policies
+                .push(policy.clone());
+        }
+        Stack::new(direction, tiers.into_values())
+    }
+
+    /// A pod as one end of a flow, with its address of a family (or, without one, with its first address).
+    ///
+    /// A pod in its node's network is its node; `None` when the pod has addresses but none of that family.
+    #[must_use]
+    pub fn pod_side(&self, pod: &Arc<Pod>, family: Option<Family>) -> Option<Side> {
+        let fits = |ip: &IpAddr| family.is_none_or(|f| Family::of(*ip) == f);
+        if pod.host_network {
+            let ip = pod.ips.iter().map(|ip| canonical(*ip)).find(fits);
+            let node = pod.node.as_ref().and_then(|n| self.nodes.get(n));
+            let ip = ip.or_else(|| node?.addresses.iter().map(|ip| canonical(*ip)).find(fits));
+            return (ip.is_some() || family.is_none()).then(|| Side {
+                pod: None,
+                node: node.cloned(),
+                ip,
+            });
+        }
+        let ip = self.addresses(pod).find(fits);
+        if ip.is_none() && !pod.ips.is_empty() {
+            return None;
+        }
+        Some(self.pod_side_at(pod, ip))
+    }
+
+    fn pod_side_at(&self, pod: &Arc<Pod>, ip: Option<IpAddr>) -> Side {
+        let namespace = self
+            .namespaces
+            .get(&pod.meta.namespace)
+            .expect("every pod's namespace is known or implied");
+        Side {
+            pod: Some((pod.clone(), namespace.clone())),
+            node: None,
+            ip,
+        }
+    }
+
+    /// An address as one end of a flow: the pod that owns it, the node that has it, or somebody outside.
+    #[must_use]
+    pub fn address_side(&self, ip: IpAddr) -> Side {
+        let ip = canonical(ip);
+        match self.owner(ip) {
+            Some(pod) => self.pod_side_at(pod, Some(ip)),
+            None => Side {
+                pod: None,
+                node: self.node_ips.get(&ip).and_then(|n| self.nodes.get(n)).cloned(),
+                ip: Some(ip),
+            },
+        }
+    }
+
+    /// A node as one end of a flow, with its address of a family.
+    #[must_use]
+    pub fn node_side(&self, node: &Arc<Node>, family: Family) -> Option<Side> {
+        let ip = node
+            .addresses
+            .iter()
+            .map(|ip| canonical(*ip))
+            .find(|ip| Family::of(*ip) == family)?;
+        Some(Side {
+            pod: None,
+            node: Some(node.clone()),
+            ip: Some(ip),
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! The rule that came nearest to allowing a denied packet, and what in it did not match.
+
+use tortie_model::{IpProtocol, Requirement, Traffic};
+
+use crate::rule::{Action, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, PortMatch, Ports};
+use crate::side::Side;
+use crate::stack::{NamedPorts, RuleRef, Stack};
+
+/// Why a peer of a rule is not the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerMiss {
+    /// The rule lists no peer that could match.
+    NoPeers,
+    /// The peer selects pods, the other end is none.
+    NotAPod,
+    /// The peer looks in one namespace only, and the other end is in another.
+    OtherNamespace {
+        /// Where it looks.
+        expected: String,
+        /// Where the other end is.
+        found: String,
+    },
+    /// Labels of the other end's namespace do not match.
+    NamespaceLabels(Vec<Requirement>),
+    /// Labels of the pod do not match.
+    PodLabels(Vec<Requirement>),
+    /// Both do not match.
+    NamespaceAndPod(Box<PeerMiss>, Vec<Requirement>),
+    /// The address lies in none of the blocks.
+    OutsideBlock,
+    /// The address lies in a block, but in one of its exceptions.
+    Excepted,
+    /// Nothing is known of the other end's address.
+    NoAddress,
+}
+
+/// Why a port of a rule is not the packet's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortMiss {
+    /// The rule lists ports, none of this protocol.
+    Protocol {
+        /// The packet's.
+        packet: IpProtocol,
+        /// The rule's, in its order.
+        listed: Vec<IpProtocol>,
+    },
+    /// The protocol is right, the port is not.
+    Number {
+        /// What the rule lists for the protocol.
+        listed: Vec<Detail>,
+    },
+    /// The rule names a port that the destination does not have.
+    Unnamed(String),
+}
+
+/// A rule that would have allowed the packet, but for what is named here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NearMiss {
+    /// The rule.
+    pub rule: RuleRef,
+    /// Which of its peers came nearest (its place in the list), and why it is not the other end.
+    pub peer: Option<(usize, PeerMiss)>,
+    /// Why the ports do not match.
+    pub port: Option<PortMiss>,
+}
+
+impl NearMiss {
+    /// The nearest of the allow rules of a stack. `None` when it has none, or when one does match (and an earlier
+    /// rule denied).
+    pub(crate) fn find(stack: &Stack, peer: &Side, traffic: Traffic, names: NamedPorts<'_>) -> Option<Self> {
+        let mut best: Option<(u32, Self)> = None;
+        for (position, rule) in stack.rules().filter(|(_, r)| r.action == Action::Allow) {
+            let peer_miss = nearest_peer(&rule.peers, peer);
+            let port_miss = port_miss(&rule.ports, traffic, names);
+            let distance =
+                peer_miss.as_ref().map_or(0, |(_, m)| m.distance()) + port_miss.as_ref().map_or(0, PortMiss::distance);
+            if distance > 0 && best.as_ref().is_none_or(|(d, _)| distance < *d) {
+                let rule = stack.rule_ref(position)?;
+                best = Some((
+                    distance,
+                    Self {
+                        rule,
+                        peer: peer_miss,
+                        port: port_miss,
+                    },
+                ));
+            }
+        }
+        best.map(|(_, miss)| miss)
+    }
+}
+
+impl PeerMiss {
+    /// How far off: an edit of one label counts 2, of one block 3, another kind of peer 6.
+    fn distance(&self) -> u32 {
+        let labels = |r: &[Requirement]| 2 * u32::try_from(r.len()).unwrap_or(u32::MAX / 4);
+        match self {
+            Self::NoPeers | Self::NotAPod => 6,
+            Self::OtherNamespace { .. } => 3,
+            Self::NamespaceLabels(r) | Self::PodLabels(r) => labels(r),
+            Self::NamespaceAndPod(ns, pod) => ns.distance() + labels(pod),
+            Self::OutsideBlock | Self::NoAddress => 5,
+            Self::Excepted => 3,
+        }
+    }
+}
+
+impl PortMiss {
+    const fn distance(&self) -> u32 {
+        match self {
+            Self::Number { .. } | Self::Unnamed(_) => 2,
+            Self::Protocol { .. } => 3,
+        }
+    }
+}
+
+fn nearest_peer(peers: &Peers, side: &Side) -> Option<(usize, PeerMiss)> {
+    let Peers::OneOf(list) = peers else { return None };
+    let mut nearest: Option<(usize, PeerMiss)> = None;
+    for (i, peer) in list.iter().enumerate() {
+        let miss = peer_miss(peer, side)?;
+        if nearest.as_ref().is_none_or(|(_, m)| miss.distance() < m.distance()) {
+            nearest = Some((i, miss));
+        }
+    }
+    Some(nearest.unwrap_or((0, PeerMiss::NoPeers)))
+}
+
+/// Why a peer does not match; `None` when it does.
+fn peer_miss(peer: &Peer, side: &Side) -> Option<PeerMiss> {
+    if let Some(miss) = peer.endpoints.as_ref().and_then(|s| selector_miss(s, side)) {
+        return Some(miss);
+    }
+    let blocks = peer.blocks.as_ref()?;
+    let Some(ip) = side.ip() else {
+        return Some(PeerMiss::NoAddress);
+    };
+    if blocks.iter().any(|b| b.contains(ip)) {
+        None
+    } else if blocks.iter().any(|b| b.cidr().contains(&ip)) {
+        Some(PeerMiss::Excepted)
+    } else {
+        Some(PeerMiss::OutsideBlock)
+    }
+}
+
+fn selector_miss(selector: &EndpointSelector, side: &Side) -> Option<PeerMiss> {
+    let (Some(pod), Some(namespace)) = (side.pod(), side.namespace()) else {
+        return Some(PeerMiss::NotAPod);
+    };
+    let failed = |requirements: &[Requirement], labels| -> Vec<Requirement> {
+        requirements.iter().filter(|r| !r.matches(labels)).cloned().collect()
+    };
+    let place = match &selector.namespaces {
+        NamespaceMatch::Named(name) => (*name != pod.meta.namespace).then(|| PeerMiss::OtherNamespace {
+            expected: name.to_string(),
+            found: pod.meta.namespace.to_string(),
+        }),
+        NamespaceMatch::Matching(s) => Some(failed(s.requirements(), namespace.labels()))
+            .filter(|f| !f.is_empty())
+            .map(PeerMiss::NamespaceLabels),
+    };
+    let labels = failed(selector.pods.requirements(), &pod.meta.labels);
+    match (place, labels.is_empty()) {
+        (None, true) => None,
+        (None, false) => Some(PeerMiss::PodLabels(labels)),
+        (Some(place), true) => Some(place),
+        (Some(place), false) => Some(PeerMiss::NamespaceAndPod(Box::new(place), labels)),
+    }
+}
+
+fn port_miss(ports: &Ports, traffic: Traffic, names: NamedPorts<'_>) -> Option<PortMiss> {
+    let Ports::OneOf(list) = ports else { return None };
+    if ports.matches(traffic, names) {
+        return None;
+    }
+    let same: Vec<&PortMatch> = list.iter().filter(|p| p.protocol == traffic.protocol).collect();
+    if same.is_empty() {
+        let mut listed: Vec<_> = list.iter().map(|p| p.protocol).collect();
+        listed.dedup();
+        return Some(PortMiss::Protocol {
+            packet: traffic.protocol,
+            listed,
+        });
+    }
+    let unnamed = same.iter().find_map(|p| match &p.detail {
+        Detail::Named(name) if p.range(names).is_none() => Some(name.to_string()),
+        _ => None,
+    });
+    let numbers: Vec<_> = same
+        .iter()
+        .filter(|p| p.range(names).is_some())
+        .map(|p| p.detail.clone())
+        .collect();
+    match (unnamed, numbers.is_empty()) {
+        (Some(name), true) => Some(PortMiss::Unnamed(name)),
+        _ => Some(PortMiss::Number { listed: numbers }),
+    }
+}

@@ -1,0 +1,93 @@
+//! One end of a flow, as policies see it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tortie_model::{Namespace, Node, Pod};
+
+use crate::rule::{EndpointSelector, NamespaceMatch, Peer, Peers};
+
+/// One end of a flow: what policies can know of it.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// The pod that it is, with its namespace. Never a pod in its node's network: to policies such a pod is its node.
+    pub(crate) pod: Option<(Arc<Pod>, Arc<Namespace>)>,
+    /// The node that it is.
+    pub(crate) node: Option<Arc<Node>>,
+    /// The address that the packet carries; a pod of which no address is known matches no block.
+    pub(crate) ip: Option<IpAddr>,
+}
+
+impl Side {
+    /// The pod, when it is one with a network of its own.
+    #[must_use]
+    pub fn pod(&self) -> Option<&Arc<Pod>> {
+        self.pod.as_ref().map(|(p, _)| p)
+    }
+
+    /// The namespace of the pod.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Arc<Namespace>> {
+        self.pod.as_ref().map(|(_, n)| n)
+    }
+
+    /// The node, when it is one.
+    #[must_use]
+    pub fn node(&self) -> Option<&Arc<Node>> {
+        self.node.as_ref()
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// Whether both are the same pod.
+    pub(crate) fn is_same_pod(&self, other: &Self) -> bool {
+        match (self.pod(), other.pod()) {
+            (Some(a), Some(b)) => a.meta.namespace == b.meta.namespace && a.meta.name == b.meta.name,
+            _ => false,
+        }
+    }
+}
+
+impl EndpointSelector {
+    /// Whether it selects a pod.
+    #[must_use]
+    pub fn selects(&self, pod: &Pod, namespace: &Namespace) -> bool {
+        let there = match &self.namespaces {
+            NamespaceMatch::Named(name) => *name == pod.meta.namespace,
+            NamespaceMatch::Matching(selector) => selector.matches(namespace.labels()),
+        };
+        there && self.pods.matches(&pod.meta.labels)
+    }
+}
+
+impl Peer {
+    /// Whether this end is meant.
+    #[must_use]
+    pub fn matches(&self, side: &Side) -> bool {
+        let endpoints = match (&self.endpoints, &side.pod) {
+            (None, _) => true,
+            (Some(selector), Some((pod, namespace))) => selector.selects(pod, namespace),
+            (Some(_), None) => false,
+        };
+        endpoints
+            && self
+                .blocks
+                .as_ref()
+                .is_none_or(|blocks| side.ip.is_some_and(|ip| blocks.iter().any(|b| b.contains(ip))))
+    }
+}
+
+impl Peers {
+    /// Whether this end is meant.
+    #[must_use]
+    pub fn matches(&self, side: &Side) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(peers) => peers.iter().any(|p| p.matches(side)),
+        }
+    }
+}
