@@ -1,1 +1,20 @@
-//! What a node must hold, neutral of any kernel, and its lowering to nftables.
+//! What a node must hold so that the kernel decides as the engine does, neutral of any kernel; and its lowering to an
+//! nftables ruleset.
+//!
+//! ```text
+//! Index + NodeFacts ──compile──▶ Plan ──lower──▶ ruleset::Table ──diff──▶ steps for the dataplane
+//!                                 │
+//!                                 └─ evaluate(packet): the plan in memory
+//! ```
+//!
+//! A plan is a decision table. The address of the other end gives its *identity*, the identity its *class* (what the
+//! rules of this profile can tell apart), protocol and port their *port class*, and class and port class together the
+//! *path*: the rules that the packet passes and the one that decides. Tiers, order, Pass and Log are resolved while
+//! the table is computed, so that one decision costs the same for ten policies and for ten thousand.
+
+mod plan;
+
+pub use plan::{
+    ClassId, Identity, IdentityId, LocalEndpoint, NodeFacts, OutsideClass, Path, PathId, Plan, PodInterface,
+    PortClassId, Profile, ProfileId, RangeEntry, SetSource,
+};

@@ -1,0 +1,186 @@
+//! The neutral plan.
+//!
+//! Laws of its numbers: a number never changes its meaning while a node runs, and is not given out again; zero has a
+//! fixed meaning in every kind of number.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tortie_policy::{By, PodKey, Regions, RuleRef, Stack, Verdict};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u32);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// What policies anywhere in the cluster can know of an address. 0: an address of no pod, not looked at further.
+    IdentityId
+}
+number! {
+    /// Identities that the rules of one profile cannot tell apart. Unique on the node; 0: the identities that a
+    /// profile does not list.
+    ClassId
+}
+number! {
+    /// Packets (protocol and port) that the rules of one profile cannot tell apart. Unique on the node; 0: the packets
+    /// that a profile does not list.
+    PortClassId
+}
+number! {
+    /// The rules that decide for the endpoints of one kind in one direction. 0: no policy.
+    ProfileId
+}
+number! {
+    /// A decision: a rule or the end of a tier, and the Log and Pass rules before it. 0 is not used.
+    PathId
+}
+
+/// Where the members of an identity come from. Closed: what is not in it does not reach the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SetSource {
+    /// Pods that selectors cannot tell apart: their namespace, and the labels and named ports that any policy asks
+    /// for, as sorted `key=value` terms.
+    Selector(Arc<[Arc<str>]>),
+    /// Addresses that lie in exactly these of all blocks that policies name.
+    Cidr(Arc<[IpNet]>),
+    /// Pods as in `Selector` whose address also lies in blocks that policies name.
+    SelectorInCidr(Arc<[Arc<str>]>, Arc<[IpNet]>),
+}
+
+/// An identity: what it stands for, and one pod that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Where its members come from.
+    pub source: SetSource,
+}
+
+/// A range of addresses of one family with its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RangeEntry {
+    /// First address.
+    pub from: IpAddr,
+    /// Last address, of the same family.
+    pub to: IpAddr,
+    /// Identity of the addresses that belong to no pod.
+    pub identity: IdentityId,
+}
+
+/// The class of addresses that belong to no pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutsideClass {
+    /// One class for all of them: the profile has no rule with a block.
+    One(ClassId),
+    /// Their range decides (second stage).
+    ByRange,
+}
+
+/// The decision table of one kind of endpoint in one direction.
+///
+/// For a packet: `class = classes[identity]` (0 when absent), `port = ports.get(traffic)`, `path = rows[port, class]`,
+/// or `default` when there is no such row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The policies that it stands for.
+    pub stack: Arc<Stack>,
+    /// Classes of pod identities and of ranges.
+    pub classes: BTreeMap<IdentityId, ClassId>,
+    /// Class of addresses that belong to no pod.
+    pub outside: OutsideClass,
+    /// Port classes.
+    pub ports: Regions<PortClassId>,
+    /// Decisions that differ from `default`.
+    pub rows: BTreeMap<(PortClassId, ClassId), PathId>,
+    /// The decision for class 0 and port class 0, and wherever there is no row.
+    pub default: PathId,
+}
+
+/// How a packet is decided.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The verdict in this direction.
+    pub verdict: Verdict,
+    /// The deciding rule; `None` at the end of a tier or by the namespace's profile.
+    pub rule: Option<RuleRef>,
+    /// What decided, in the stack of the profile.
+    pub by: By,
+    /// Log and Pass rules before it: they count the packet too.
+    pub passed: Vec<RuleRef>,
+    /// Those of `passed` that log.
+    pub logged: Vec<RuleRef>,
+    /// Policies that govern the endpoint, for explaining a drop after they are gone.
+    pub isolating: Arc<[tortie_model::ObjectRef]>,
+    /// A pod's connection to itself passes although this denies it (NetworkPolicy: "a pod cannot block itself").
+    pub spares_hairpin: bool,
+}
+
+/// A pod that runs on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalEndpoint {
+    /// `metadata.uid`: an address belongs to a pod and not to a name.
+    pub uid: Arc<str>,
+    /// The node's end of its link.
+    pub interface: PodInterface,
+    /// Its addresses, both families.
+    pub addresses: Vec<IpAddr>,
+    /// Who decides for packets that it sends; 0 when no policy governs it.
+    pub egress: ProfileId,
+    /// Who decides for packets sent to it.
+    pub ingress: ProfileId,
+}
+
+/// The node's end of a pod's link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodInterface {
+    /// Name.
+    pub name: Arc<str>,
+    /// Index in the node's network namespace.
+    pub index: u32,
+}
+
+/// What a node knows of itself, besides the cluster's objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How the names of all pod interfaces begin: a packet from such an interface must carry the pod's own source.
+    pub interface_prefix: Arc<str>,
+    /// Ranges from which its pods get addresses: an address in them without a programmed pod is closed.
+    pub pod_ranges: Vec<IpNet>,
+    /// Links of pods that were set up, by pod.
+    pub interfaces: BTreeMap<PodKey, PodInterface>,
+}
+
+/// What one node must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Grows with every plan of a node.
+    pub generation: u64,
+    /// How pod interfaces are recognised; see [`NodeFacts::interface_prefix`].
+    pub interface_prefix: Arc<str>,
+    /// See [`NodeFacts::pod_ranges`].
+    pub pod_ranges: Vec<IpNet>,
+    /// Identities of all pod addresses of the cluster.
+    pub addresses: BTreeMap<IpAddr, IdentityId>,
+    /// Identities of ranges, disjoint and sorted, both families; addresses outside all of them have identity 0.
+    pub ranges: Vec<RangeEntry>,
+    /// What identities stand for.
+    pub identities: BTreeMap<IdentityId, Identity>,
+    /// Pods of this node.
+    pub endpoints: BTreeMap<PodKey, LocalEndpoint>,
+    /// Decision tables: those that endpoints use, and during a change those that they used before.
+    pub profiles: BTreeMap<ProfileId, Profile>,
+    /// Decisions.
+    pub paths: BTreeMap<PathId, Path>,
+}
