@@ -5,6 +5,7 @@
 
 mod error;
 pub mod message;
+pub mod nft;
 pub mod route;
 mod socket;
 pub mod wire;

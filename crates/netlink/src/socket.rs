@@ -19,7 +19,7 @@ use crate::{
         Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
         NLMSG_NOOP,
     },
-    wire::HEADER_LEN,
+    wire::{HEADER_LEN, frame},
 };
 
 /// What the socket talks to.
@@ -310,18 +310,8 @@ impl Socket {
 
     fn send_request(&mut self, kind: u16, flags: u16, body: &[u8]) -> Result<u32, Error> {
         let seq = self.next_seq(1);
-        let len = HEADER_LEN + body.len();
-        let too_big = Error::TooBig {
-            len,
-            limit: self.send_limit(),
-        };
-        let mut datagram = Vec::with_capacity(len);
-        datagram.extend_from_slice(&u32::try_from(len).map_err(|_| too_big)?.to_ne_bytes());
-        datagram.extend_from_slice(&kind.to_ne_bytes());
-        datagram.extend_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
-        datagram.extend_from_slice(&seq.to_ne_bytes());
-        datagram.extend_from_slice(&0u32.to_ne_bytes());
-        datagram.extend_from_slice(body);
+        let mut datagram = Vec::with_capacity(HEADER_LEN + body.len());
+        frame(&mut datagram, kind, flags | NLM_F_REQUEST, seq, body)?;
         self.send(&datagram)?;
         Ok(seq)
     }

@@ -20,47 +20,56 @@ pub const fn align(len: usize) -> usize {
     len.next_multiple_of(4)
 }
 
-/// Writes one message.
+/// Appends a whole message: header and body, padded.
+///
+/// # Errors
+/// [`EncodeError::AttributeTooLong`] when the body is 4 GiB or more.
+pub fn frame(out: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, body: &[u8]) -> Result<(), EncodeError> {
+    let len = u32::try_from(HEADER_LEN + body.len()).map_err(|_| EncodeError::AttributeTooLong {
+        what: "message",
+        len: body.len(),
+    })?;
+    out.extend_from_slice(&len.to_ne_bytes());
+    out.extend_from_slice(&kind.to_ne_bytes());
+    out.extend_from_slice(&flags.to_ne_bytes());
+    out.extend_from_slice(&seq.to_ne_bytes());
+    out.extend_from_slice(&0u32.to_ne_bytes());
+    out.extend_from_slice(body);
+    out.resize(align(out.len()), 0);
+    Ok(())
+}
+
+/// Writes the body of one message, or attributes to be put into one.
 ///
 /// A writer that met an error remembers the first one and yields it in [`Writer::finish`], so that encoders need not
 /// check every attribute.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Writer {
     buf: Vec<u8>,
     error: Option<EncodeError>,
 }
 
 impl Writer {
-    /// Starts a message of this type and flags. The sequence number is written when it is sent.
+    /// Starts with nothing.
     #[must_use]
-    pub fn new(kind: u16, flags: u16) -> Self {
-        let mut buf = Vec::with_capacity(256);
-        buf.extend_from_slice(&0u32.to_ne_bytes());
-        buf.extend_from_slice(&kind.to_ne_bytes());
-        buf.extend_from_slice(&flags.to_ne_bytes());
-        buf.extend_from_slice(&[0; 8]);
-        Self { buf, error: None }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Starts a netfilter message: header and `struct nfgenmsg` (family, version 0, resource id).
+    /// Starts with a `struct nfgenmsg`: address family, version 0, resource id.
     #[must_use]
-    pub fn netfilter(kind: u16, flags: u16, family: u8, resource: u16) -> Self {
-        let mut writer = Self::new(kind, flags);
-        writer.buf.extend_from_slice(&[family, 0]);
-        writer.buf.extend_from_slice(&resource.to_be_bytes());
-        writer
+    pub fn netfilter(family: u8, resource: u16) -> Self {
+        let [high, low] = resource.to_be_bytes();
+        Self {
+            buf: vec![family, 0, high, low],
+            error: None,
+        }
     }
 
     /// Bytes so far.
     #[must_use]
     pub fn size(&self) -> usize {
         self.buf.len()
-    }
-
-    /// A fixed structure that stands before attributes (`struct ifinfomsg`, ...), padded to four bytes.
-    pub fn fixed(&mut self, bytes: &[u8]) {
-        self.buf.extend_from_slice(bytes);
-        self.buf.resize(align(self.buf.len()), 0);
     }
 
     /// An attribute of raw bytes.
@@ -109,30 +118,30 @@ impl Writer {
         }
     }
 
+    /// Attributes that were written before.
+    pub(crate) fn attributes(&mut self, written: &[u8]) {
+        self.buf.extend_from_slice(written);
+    }
+
     /// Remembers an error that [`Writer::finish`] will return, unless there is an earlier one.
     pub fn fail(&mut self, error: EncodeError) {
         self.error.get_or_insert(error);
     }
 
-    /// The message, its length filled in.
+    /// What was written.
     ///
     /// # Errors
     /// The first error met while writing.
-    pub fn finish(mut self) -> Result<Vec<u8>, EncodeError> {
-        if let Some(error) = self.error {
-            return Err(error);
+    pub fn finish(self) -> Result<Vec<u8>, EncodeError> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.buf),
         }
-        let len = u32::try_from(self.buf.len()).map_err(|_| EncodeError::AttributeTooLong {
-            what: "message",
-            len: self.buf.len(),
-        })?;
-        self.buf[..4].copy_from_slice(&len.to_ne_bytes());
-        Ok(self.buf)
     }
 
     fn put(&mut self, kind: u16, parts: &[&[u8]], what: &'static str) {
         let value_len: usize = parts.iter().map(|p| p.len()).sum();
-        let Some(len) = u16::try_from(value_len + 4).ok().filter(|_| value_len <= ATTR_MAX) else {
+        let Some(len) = u16::try_from(value_len + 4).ok() else {
             return self.fail(EncodeError::AttributeTooLong { what, len: value_len });
         };
         self.buf.extend_from_slice(&len.to_ne_bytes());

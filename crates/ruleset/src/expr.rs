@@ -146,6 +146,15 @@ pub enum Expr {
         /// Where to.
         dreg: Reg,
     },
+    /// Set the mark or the labels of the connection-tracking entry. The kernel gives connections room for labels only
+    /// while some rule of the network namespace sets them, so a ruleset that reads labels written over netlink needs
+    /// such a rule too, even one that is never reached.
+    CtSet {
+        /// Mark or labels.
+        key: CtKey,
+        /// Where from.
+        sreg: Reg,
+    },
     /// Load bytes of the packet. Does not match when the packet is too short.
     Payload {
         /// Header.

@@ -90,7 +90,8 @@ pub struct MapSpec {
     pub data: Option<DataType>,
     /// Storage.
     pub kind: MapKind,
-    /// Most elements that it can hold.
+    /// Most elements that it can hold. Leave it out of interval maps of one field: kernels before 6.15 count both ends
+    /// of a range there, and it makes nothing faster.
     pub size: Option<u32>,
     /// Every element carries a counter.
     pub counter: bool,
