@@ -15,9 +15,10 @@ use rustix::io::Errno;
 use crate::{
     Error, Protocol, Socket,
     message::{NLM_F_ACK, NLMSG_ERROR},
-    wire::HEADER_LEN,
+    wire::{HEADER_LEN, align, frame},
 };
 
+use batch::Request;
 pub use batch::{Batch, Veth};
 pub use object::{Address, Link, OperState, Route};
 
@@ -57,20 +58,20 @@ impl Routes {
     /// [`Error::Kernel`] for the first message that was refused, with how many others were; [`Error::Encode`] when a
     /// message could not be written, in which case nothing was sent.
     pub fn commit(&mut self, batch: Batch) -> Result<(), Error> {
-        let (messages, operations) = batch.finish()?;
+        let requests = batch.finish()?;
         let mut refused: Vec<(usize, Errno, Option<String>)> = Vec::new();
         let mut start = 0;
-        while start < messages.len() {
+        while start < requests.len() {
             let mut end = start;
             let mut len = 0;
-            while end < messages.len()
+            while end < requests.len()
                 && end - start < MESSAGES_AT_ONCE
-                && (end == start || len + messages[end].len() <= self.socket.send_limit())
+                && (end == start || len + HEADER_LEN + requests[end].body.len() <= self.socket.send_limit())
             {
-                len += messages[end].len();
+                len += align(HEADER_LEN + requests[end].body.len());
                 end += 1;
             }
-            self.send_some(&messages[start..end], start, &mut refused)?;
+            self.send_some(&requests[start..end], start, &mut refused)?;
             start = end;
         }
         refused.sort_by_key(|(index, ..)| *index);
@@ -79,7 +80,7 @@ impl Routes {
             None => Ok(()),
             Some((index, errno, message)) => Err(Error::Kernel {
                 index: Some(index),
-                operation: operations[index].clone(),
+                operation: requests[index].operation.clone(),
                 errno,
                 message,
                 more,
@@ -90,24 +91,22 @@ impl Routes {
     /// Sends messages in one datagram; only the last asks for an acknowledgement, refusals come unasked.
     fn send_some(
         &mut self,
-        messages: &[Vec<u8>],
+        requests: &[Request],
         offset: usize,
         refused: &mut Vec<(usize, Errno, Option<String>)>,
     ) -> Result<(), Error> {
-        let count = u32::try_from(messages.len()).expect("bounded by MESSAGES_AT_ONCE");
+        let count = u32::try_from(requests.len()).expect("bounded by MESSAGES_AT_ONCE");
         let first = self.socket.next_seq(count);
         let last = first + (count - 1);
-        let mut datagram = Vec::with_capacity(messages.iter().map(Vec::len).sum());
-        for (seq, message) in (first..).zip(messages) {
-            let at = datagram.len();
-            datagram.extend_from_slice(message);
-            datagram[at + 8..at + 12].copy_from_slice(&seq.to_ne_bytes());
-            if seq == last {
-                let flags = u16::from_ne_bytes([message[6], message[7]]) | NLM_F_ACK;
-                datagram[at + 6..at + 8].copy_from_slice(&flags.to_ne_bytes());
-            }
+        let mut datagram = Vec::new();
+        for (seq, request) in (first..).zip(requests) {
+            let flags = if seq == last {
+                request.flags | NLM_F_ACK
+            } else {
+                request.flags
+            };
+            frame(&mut datagram, request.kind, flags, seq, &request.body)?;
         }
-        debug_assert!(datagram.len() >= HEADER_LEN);
         self.socket.send(&datagram)?;
         loop {
             for message in self.socket.recv()? {

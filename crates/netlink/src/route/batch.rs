@@ -69,13 +69,22 @@ pub struct Veth<'a> {
     pub peer_namespace: BorrowedFd<'a>,
 }
 
+/// One message, without its sequence number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) body: Vec<u8>,
+    /// In words, for errors.
+    pub(super) operation: String,
+}
+
 /// Changes to be sent together with [`super::Routes::commit`].
 ///
 /// Holds descriptor numbers of namespaces: commit it while these are open.
 #[derive(Debug, Default)]
 pub struct Batch {
-    messages: Vec<Vec<u8>>,
-    operations: Vec<String>,
+    requests: Vec<Request>,
     error: Option<EncodeError>,
 }
 
@@ -89,28 +98,30 @@ impl Batch {
     /// How many messages it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.requests.len()
     }
 
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.requests.is_empty()
     }
 
-    pub(super) fn finish(self) -> Result<(Vec<Vec<u8>>, Vec<String>), EncodeError> {
+    pub(super) fn finish(self) -> Result<Vec<Request>, EncodeError> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok((self.messages, self.operations)),
+            None => Ok(self.requests),
         }
     }
 
-    fn push(&mut self, writer: Writer, operation: String) {
+    fn push(&mut self, kind: u16, flags: u16, writer: Writer, operation: String) {
         match writer.finish() {
-            Ok(message) => {
-                self.messages.push(message);
-                self.operations.push(operation);
-            }
+            Ok(body) => self.requests.push(Request {
+                kind,
+                flags: flags | NLM_F_REQUEST,
+                body,
+                operation,
+            }),
             Err(error) => {
                 self.error.get_or_insert(error);
             }
@@ -119,23 +130,26 @@ impl Batch {
 
     /// Creates a veth pair. Both ends are down.
     pub fn add_veth(&mut self, veth: &Veth<'_>) {
-        let mut w = Writer::new(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL);
-        w.fixed(&link_header(veth.index, 0, 0));
+        let (kind, flags) = (RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+        let mut w = Writer::new();
+        w.attributes(&link_header(veth.index, 0, 0));
         link_name(&mut w, veth.name);
         w.bytes(IFLA_ADDRESS, &veth.mac);
         w.nest(IFLA_LINKINFO, |w| {
             w.text(IFLA_INFO_KIND, "veth");
             w.nest(IFLA_INFO_DATA, |w| {
                 w.nest(VETH_INFO_PEER, |w| {
-                    w.fixed(&link_header(veth.peer_index, 0, 0));
+                    w.attributes(&link_header(veth.peer_index, 0, 0));
                     link_name(w, veth.peer_name);
                     w.bytes(IFLA_ADDRESS, &veth.peer_mac);
-                    let fd = veth.peer_namespace.as_raw_fd().cast_unsigned();
+                    let fd = veth.peer_namespace.as_raw_fd();
                     w.bytes(IFLA_NET_NS_FD, &fd.to_ne_bytes());
                 });
             });
         });
         self.push(
+            kind,
+            flags,
             w,
             format!(
                 "add veth pair {} (index {}) and {}",
@@ -147,28 +161,41 @@ impl Batch {
     /// Stops the kernel from making an IPv6 link-local address for a link (`addr_gen_mode none`). To be given before
     /// the link is up.
     pub fn no_link_local(&mut self, index: u32) {
-        let mut w = Writer::new(RTM_SETLINK, NLM_F_REQUEST);
-        w.fixed(&link_header(index, 0, 0));
+        let (kind, flags) = (RTM_SETLINK, 0);
+        let mut w = Writer::new();
+        w.attributes(&link_header(index, 0, 0));
         w.nest(IFLA_AF_SPEC, |w| {
             w.nest(AF_INET6, |w| {
                 w.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
             });
         });
-        self.push(w, format!("turn automatic link-local addresses of link {index} off"));
+        self.push(
+            kind,
+            flags,
+            w,
+            format!("turn automatic link-local addresses of link {index} off"),
+        );
     }
 
     /// Sets a link up or down.
     pub fn set_up(&mut self, index: u32, up: bool) {
-        let mut w = Writer::new(RTM_SETLINK, NLM_F_REQUEST);
-        w.fixed(&link_header(index, if up { IFF_UP } else { 0 }, IFF_UP));
-        self.push(w, format!("set link {index} {}", if up { "up" } else { "down" }));
+        let (kind, flags) = (RTM_SETLINK, 0);
+        let mut w = Writer::new();
+        w.attributes(&link_header(index, if up { IFF_UP } else { 0 }, IFF_UP));
+        self.push(
+            kind,
+            flags,
+            w,
+            format!("set link {index} {}", if up { "up" } else { "down" }),
+        );
     }
 
     /// Deletes a link; for a veth, both ends.
     pub fn delete_link(&mut self, index: u32) {
-        let mut w = Writer::new(RTM_DELLINK, NLM_F_REQUEST);
-        w.fixed(&link_header(index, 0, 0));
-        self.push(w, format!("delete link {index}"));
+        let (kind, flags) = (RTM_DELLINK, 0);
+        let mut w = Writer::new();
+        w.attributes(&link_header(index, 0, 0));
+        self.push(kind, flags, w, format!("delete link {index}"));
     }
 
     /// Adds an address; an IPv6 address without duplicate detection, which would take a second.
@@ -177,44 +204,53 @@ impl Batch {
             IpAddr::V6(a) if a.is_unicast_link_local() => SCOPE_LINK,
             _ => SCOPE_UNIVERSE,
         };
-        let mut w = Writer::new(RTM_NEWADDR, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL);
+        let (kind, flags) = (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+        let mut w = Writer::new();
         let mut header = [family(address), prefix, 0, scope, 0, 0, 0, 0];
         header[4..].copy_from_slice(&index.to_ne_bytes());
-        w.fixed(&header);
+        w.attributes(&header);
         let bytes = octets(address);
         w.bytes(IFA_LOCAL, &bytes);
         w.bytes(IFA_ADDRESS, &bytes);
         if address.is_ipv6() {
             w.bytes(IFA_FLAGS, &IFA_F_NODAD.to_ne_bytes());
         }
-        self.push(w, format!("add address {address}/{prefix} to link {index}"));
+        self.push(
+            kind,
+            flags,
+            w,
+            format!("add address {address}/{prefix} to link {index}"),
+        );
     }
 
     /// Adds a route to the main table, or replaces the one to the same destination.
     pub fn replace_route(&mut self, route: &Route) {
-        let mut w = Writer::new(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE);
+        let (kind, flags) = (RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
+        let mut w = Writer::new();
         route.write(&mut w);
-        self.push(w, format!("set route {route}"));
+        self.push(kind, flags, w, format!("set route {route}"));
     }
 
     /// Deletes a route of the main table.
     pub fn delete_route(&mut self, route: &Route) {
-        let mut w = Writer::new(RTM_DELROUTE, NLM_F_REQUEST);
+        let (kind, flags) = (RTM_DELROUTE, 0);
+        let mut w = Writer::new();
         route.write(&mut w);
-        self.push(w, format!("delete route {route}"));
+        self.push(kind, flags, w, format!("delete route {route}"));
     }
 
     /// Says once and for all which hardware address a neighbour has: no ARP, no neighbour discovery.
     pub fn set_neighbour(&mut self, index: u32, address: IpAddr, mac: [u8; 6]) {
-        let mut w = Writer::new(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE);
+        let (kind, flags) = (RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+        let mut w = Writer::new();
         let mut header = [0; 12];
         header[0] = family(address);
         header[4..8].copy_from_slice(&index.to_ne_bytes());
         header[8..10].copy_from_slice(&NUD_PERMANENT.to_ne_bytes());
-        w.fixed(&header);
+        w.attributes(&header);
         w.bytes(NDA_DST, &octets(address));
         w.bytes(NDA_LLADDR, &mac);
-        self.push(w, format!("set neighbour {address} of link {index}"));
+        self.push(kind, flags, w, format!("set neighbour {address} of link {index}"));
     }
 }
 
@@ -270,9 +306,9 @@ mod tests {
     fn an_ipv6_address_skips_duplicate_detection_and_link_local_ones_have_link_scope() {
         let mut batch = Batch::new();
         batch.add_address(7, "fe80::1".parse().expect("address"), 64);
-        let (messages, operations) = batch.finish().expect("fits");
-        assert_eq!(operations, ["add address fe80::1/64 to link 7"]);
-        let body = &messages[0][16..];
+        let requests = batch.finish().expect("fits");
+        assert_eq!(requests[0].operation, "add address fe80::1/64 to link 7");
+        let body = &requests[0].body;
         assert_eq!(body[..8], [10, 64, 0, 253, 7, 0, 0, 0]);
         assert!(body.ends_with(&[8, 0, 8, 0, 2, 0, 0, 0]), "{body:?}");
     }

@@ -168,7 +168,7 @@ impl Route {
         if self.gateway.is_some() {
             header[8..].copy_from_slice(&RTNH_F_ONLINK.to_ne_bytes());
         }
-        w.fixed(&header);
+        w.attributes(&header);
         if self.prefix > 0 {
             w.bytes(RTA_DST, &octets(self.destination));
         }
@@ -244,8 +244,8 @@ pub(super) fn octets(address: IpAddr) -> Vec<u8> {
 
 fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
     match family {
-        AF_INET => <[u8; 4]>::try_from(bytes).ok().map(|b| IpAddr::from(b)),
-        AF_INET6 => <[u8; 16]>::try_from(bytes).ok().map(|b| IpAddr::from(b)),
+        AF_INET => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        AF_INET6 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
         _ => None,
     }
 }
@@ -267,10 +267,10 @@ mod tests {
                 source: Some("192.168.64.1".parse().expect("address")),
             },
         ] {
-            let mut w = Writer::new(24, 0);
+            let mut w = Writer::new();
             route.write(&mut w);
-            let message = w.finish().expect("fits");
-            assert_eq!(Route::parse(&message[16..]).expect("well-formed"), Some(route));
+            let body = w.finish().expect("fits");
+            assert_eq!(Route::parse(&body).expect("well-formed"), Some(route));
         }
     }
 
