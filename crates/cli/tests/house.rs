@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tortie-manifest", &["tortie-model"]),
     ("tortie-policy", &["tortie-model"]),
     ("tortie-plan", &["tortie-model", "tortie-policy", "tortie-ruleset"]),
+    ("tortie-analysis", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan"]),
     ("tortie-netlink", &["tortie-model", "tortie-ruleset"]),
     ("tortie-dataplane", &["tortie-model", "tortie-policy", "tortie-ruleset", "tortie-plan", "tortie-netlink"]),
     (
@@ -47,9 +48,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tortie-netlink",
             "tortie-dataplane",
             "tortie-node",
+            "tortie-analysis",
         ],
     ),
-    ("tortie", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan", "tortie-lab"]),
+    (
+        "tortie",
+        &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan", "tortie-analysis", "tortie-lab"],
+    ),
     ("tortie-testkit", &["tortie-model", "tortie-manifest", "tortie-policy"]),
 ];
 
