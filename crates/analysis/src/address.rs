@@ -82,21 +82,14 @@ pub fn pod_ranges(number: u16, families: Families) -> Vec<IpNet> {
 #[must_use]
 pub fn service_addresses(host: u16, families: Families) -> Vec<IpAddr> {
     let [high, low] = host.to_be_bytes();
-    select(
-        families,
-        Ipv4Addr::new(10, 96, high, low),
-        Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, host),
-    )
+    select(families, Ipv4Addr::new(10, 96, high, low), Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, host))
 }
 
 /// Number of the cluster DNS among [`service_addresses`].
 pub const DNS_SERVICE: u16 = 10;
 
 fn select(families: Families, v4: Ipv4Addr, v6: Ipv6Addr) -> Vec<IpAddr> {
-    [IpAddr::V4(v4), IpAddr::V6(v6)]
-        .into_iter()
-        .filter(|a| families.have(*a))
-        .collect()
+    [IpAddr::V4(v4), IpAddr::V6(v6)].into_iter().filter(|a| families.have(*a)).collect()
 }
 
 /// Gives out the addresses of a node's pod ranges, the same host number in both families.
@@ -114,11 +107,7 @@ impl PodAddresses {
     /// All addresses of these ranges are free. At most one range a family is used.
     #[must_use]
     pub fn new(ranges: Vec<IpNet>) -> Self {
-        Self {
-            ranges,
-            last: 1,
-            taken: BTreeSet::new(),
-        }
+        Self { ranges, last: 1, taken: BTreeSet::new() }
     }
 
     /// The next free addresses, one in each range; `None` when there is none that `used` does not claim.
@@ -139,12 +128,8 @@ impl PodAddresses {
 
     /// Gives addresses back. Others than those of the ranges are ignored.
     pub fn release(&mut self, addresses: &[IpAddr]) {
-        let hosts: Vec<u32> = self
-            .taken
-            .iter()
-            .copied()
-            .filter(|h| self.at(*h).iter().any(|a| addresses.contains(a)))
-            .collect();
+        let hosts: Vec<u32> =
+            self.taken.iter().copied().filter(|h| self.at(*h).iter().any(|a| addresses.contains(a))).collect();
         for host in hosts {
             self.taken.remove(&host);
         }
@@ -189,17 +174,11 @@ mod tests {
 
     #[test]
     fn addresses_of_the_first_node() {
-        assert_eq!(
-            texts(&node_addresses(1, Families::Dual)),
-            ["192.168.64.12", "fd00:192:168:64::c"]
-        );
+        assert_eq!(texts(&node_addresses(1, Families::Dual)), ["192.168.64.12", "fd00:192:168:64::c"]);
         let ranges: Vec<String> = pod_ranges(1, Families::Dual).iter().map(ToString::to_string).collect();
         assert_eq!(ranges, ["10.244.1.0/24", "fd00:10:244:1::/64"]);
         assert_eq!(pod_ranges(1, Families::Ipv6).len(), 1);
-        assert_eq!(
-            texts(&service_addresses(DNS_SERVICE, Families::Dual)),
-            ["10.96.0.10", "fd00:10:96::a"]
-        );
+        assert_eq!(texts(&service_addresses(DNS_SERVICE, Families::Dual)), ["10.96.0.10", "fd00:10:96::a"]);
     }
 
     #[test]
@@ -208,10 +187,7 @@ mod tests {
         let free = |_| false;
         let first = pool.take(free).expect("free");
         assert_eq!(texts(&first), ["10.0.0.2"]);
-        assert_eq!(
-            texts(&pool.take(|a| a.to_string() == "10.0.0.3").expect("free")),
-            ["10.0.0.4"]
-        );
+        assert_eq!(texts(&pool.take(|a| a.to_string() == "10.0.0.3").expect("free")), ["10.0.0.4"]);
         pool.release(&first);
         assert_eq!(texts(&pool.take(free).expect("free")), ["10.0.0.5"]);
         assert_eq!(texts(&pool.take(free).expect("free")), ["10.0.0.6"]);
