@@ -76,10 +76,7 @@ impl IpBlock {
         let mut except: Vec<IpNet> = except.into_iter().map(|e| e.trunc()).collect();
         except.sort_unstable();
         except.dedup();
-        Self {
-            cidr: cidr.trunc(),
-            except,
-        }
+        Self { cidr: cidr.trunc(), except }
     }
 
     /// The block, without host bits.
@@ -135,9 +132,6 @@ mod tests {
     fn all_of_ipv4_holds_no_ipv6_address() {
         let b = IpBlock::new("0.0.0.0/0".parse().unwrap(), []);
         assert!(!b.contains("2001:db8::1".parse().unwrap()));
-        assert_eq!(
-            canonical("::ffff:10.0.0.1".parse().unwrap()),
-            "10.0.0.1".parse::<IpAddr>().unwrap()
-        );
+        assert_eq!(canonical("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1".parse::<IpAddr>().unwrap());
     }
 }

@@ -64,10 +64,7 @@ impl Kind {
     /// The kind of this API version and name.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|k| k.as_str() == kind && k.api_version() == api_version)
+        Self::ALL.iter().copied().find(|k| k.as_str() == kind && k.api_version() == api_version)
     }
 }
 
@@ -92,21 +89,13 @@ impl ObjectRef {
     /// An object in a namespace.
     #[must_use]
     pub fn namespaced(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: Some(namespace.into()),
-            name: name.into(),
-        }
+        Self { kind, namespace: Some(namespace.into()), name: name.into() }
     }
 
     /// An object outside namespaces.
     #[must_use]
     pub fn cluster(kind: Kind, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: None,
-            name: name.into(),
-        }
+        Self { kind, namespace: None, name: name.into() }
     }
 
     /// Its namespace, or the empty string.
@@ -144,10 +133,7 @@ mod tests {
 
     #[test]
     fn kinds_are_found_by_version_and_name() {
-        assert_eq!(
-            Kind::of("networking.k8s.io/v1", "NetworkPolicy"),
-            Some(Kind::NetworkPolicy)
-        );
+        assert_eq!(Kind::of("networking.k8s.io/v1", "NetworkPolicy"), Some(Kind::NetworkPolicy));
         assert_eq!(Kind::of("projectcalico.org/v3", "NetworkPolicy"), None);
         assert_eq!(ObjectRef::namespaced(Kind::Pod, "a", "b").to_string(), "Pod/a/b");
     }

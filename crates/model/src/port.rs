@@ -75,10 +75,7 @@ impl std::str::FromStr for Protocol {
     type Err = UnknownProtocol;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|p| p.as_str() == s)
-            .ok_or_else(|| UnknownProtocol(s.to_owned()))
+        Self::ALL.into_iter().find(|p| p.as_str() == s).ok_or_else(|| UnknownProtocol(s.to_owned()))
     }
 }
 
@@ -127,11 +124,7 @@ impl IpProtocol {
     /// The values that [`Traffic::detail`] takes for this protocol.
     #[must_use]
     pub const fn details(self) -> RangeInclusive<u16> {
-        if self.transport().is_some() || self.is_icmp() {
-            0..=u16::MAX
-        } else {
-            0..=0
-        }
+        if self.transport().is_some() || self.is_icmp() { 0..=u16::MAX } else { 0..=0 }
     }
 }
 
@@ -172,19 +165,13 @@ impl Traffic {
     /// A destination port.
     #[must_use]
     pub fn port(protocol: Protocol, port: u16) -> Self {
-        Self {
-            protocol: protocol.into(),
-            detail: port,
-        }
+        Self { protocol: protocol.into(), detail: port }
     }
 
     /// An ICMP message of a family.
     #[must_use]
     pub const fn icmp(family: Family, kind: u8, code: u8) -> Self {
-        Self {
-            protocol: IpProtocol::icmp(family),
-            detail: u16::from_be_bytes([kind, code]),
-        }
+        Self { protocol: IpProtocol::icmp(family), detail: u16::from_be_bytes([kind, code]) }
     }
 
     /// The echo request (ping) of a family.
@@ -196,10 +183,7 @@ impl Traffic {
     /// A packet of a protocol without ports.
     #[must_use]
     pub const fn other(protocol: u8) -> Self {
-        Self {
-            protocol: IpProtocol(protocol),
-            detail: 0,
-        }
+        Self { protocol: IpProtocol(protocol), detail: 0 }
     }
 }
 

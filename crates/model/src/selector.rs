@@ -48,11 +48,7 @@ impl Requirement {
         let mut values: Vec<Arc<str>> = values.into_iter().map(Into::into).collect();
         values.sort_unstable();
         values.dedup();
-        Self {
-            key: key.into(),
-            operator,
-            values,
-        }
+        Self { key: key.into(), operator, values }
     }
 
     /// Whether labels meet it. `NotIn` and `DoesNotExist` are met by labels that lack the key
@@ -94,9 +90,7 @@ impl LabelSelector {
     /// Selects everything.
     #[must_use]
     pub const fn everything() -> Self {
-        Self {
-            requirements: Vec::new(),
-        }
+        Self { requirements: Vec::new() }
     }
 
     /// A selector of these requirements, sorted: equal selectors compare equal however they were written.
@@ -162,11 +156,7 @@ mod tests {
             (Operator::Exists, false, true),
             (Operator::DoesNotExist, true, false),
         ] {
-            let values: &[&str] = if matches!(op, Operator::In | Operator::NotIn) {
-                &["web", "db"]
-            } else {
-                &[]
-            };
+            let values: &[&str] = if matches!(op, Operator::In | Operator::NotIn) { &["web", "db"] } else { &[] };
             let r = Requirement::new("app", op, values.iter().copied());
             assert_eq!((r.matches(&none), r.matches(&web)), (on_none, on_web), "{r}");
         }
@@ -175,9 +165,6 @@ mod tests {
     #[test]
     fn the_empty_selector_selects_everything() {
         assert!(LabelSelector::everything().matches(&Labels::default()));
-        assert_eq!(
-            LabelSelector::match_labels([("a", "b"), ("c", "d")]).to_string(),
-            "a=b,c=d"
-        );
+        assert_eq!(LabelSelector::match_labels([("a", "b"), ("c", "d")]).to_string(), "a=b,c=d");
     }
 }

@@ -17,10 +17,7 @@ impl Namespace {
     /// A namespace; its own name is set as label whatever `labels` says.
     #[must_use]
     pub fn new(name: &str, labels: &Labels) -> Self {
-        Self {
-            name: name.into(),
-            labels: labels.with(METADATA_NAME, name),
-        }
+        Self { name: name.into(), labels: labels.with(METADATA_NAME, name) }
     }
 
     /// Its name.
@@ -95,10 +92,7 @@ impl Pod {
     /// The number of a named port for a protocol, as `FindPort` of Kubernetes: the first container port of that name.
     #[must_use]
     pub fn named_port(&self, name: &str, protocol: crate::Protocol) -> Option<u16> {
-        self.ports
-            .iter()
-            .find(|p| p.protocol == protocol && p.name.as_deref() == Some(name))
-            .map(|p| p.number)
+        self.ports.iter().find(|p| p.protocol == protocol && p.name.as_deref() == Some(name)).map(|p| p.number)
     }
 
     /// `namespace/name`.

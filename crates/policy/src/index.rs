@@ -23,19 +23,13 @@ impl PodKey {
     /// The key of a pod.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
-        Self {
-            namespace: pod.meta.namespace.clone(),
-            name: pod.meta.name.clone(),
-        }
+        Self { namespace: pod.meta.namespace.clone(), name: pod.meta.name.clone() }
     }
 
     /// A key from its parts.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -151,8 +145,7 @@ impl Index {
                     return false;
                 }
                 self.take_node(&name);
-                self.node_ips
-                    .extend(node.addresses.iter().map(|ip| (canonical(*ip), name.clone())));
+                self.node_ips.extend(node.addresses.iter().map(|ip| (canonical(*ip), name.clone())));
                 self.nodes.insert(name, Arc::new(node));
                 true
             }
@@ -163,8 +156,7 @@ impl Index {
                 }
                 self.take_policy(&policy.object);
                 let policy = Arc::from(policy);
-                self.list_for(&policy)
-                    .insert((policy.order, policy.tie_break()), policy.clone());
+                self.list_for(&policy).insert((policy.order, policy.tie_break()), policy.clone());
                 self.policies.insert(policy.object.clone(), policy);
                 true
             }
@@ -188,10 +180,7 @@ impl Index {
 
     fn imply_namespace(&mut self, name: &Arc<str>) {
         if !self.namespaces.contains_key(name) {
-            self.namespaces.insert(
-                name.clone(),
-                Arc::new(Namespace::new(name, &tortie_model::Labels::default())),
-            );
+            self.namespaces.insert(name.clone(), Arc::new(Namespace::new(name, &tortie_model::Labels::default())));
             self.implied.insert(name.clone());
         }
     }
@@ -216,10 +205,8 @@ impl Index {
         }
         self.imply_namespace(&key.namespace);
         let old = self.pods.get(&key).filter(|old| old.meta.uid == pod.meta.uid).cloned();
-        let had = |ip: IpAddr| {
-            old.as_ref()
-                .is_some_and(|o| !o.host_network && o.ips.iter().any(|i| canonical(*i) == ip))
-        };
+        let had =
+            |ip: IpAddr| old.as_ref().is_some_and(|o| !o.host_network && o.ips.iter().any(|i| canonical(*i) == ip));
         // Addresses whose last owner is somebody else stay with that owner unless they are news from this pod:
         // an update of a pod whose address was handed on must not take it back.
         let lost: BTreeSet<IpAddr> = pod
@@ -288,9 +275,7 @@ impl Index {
     /// The addresses that a pod owns now; none for a pod in its node's network.
     pub fn addresses<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = IpAddr> + 'a {
         pod.ips.iter().map(|ip| canonical(*ip)).filter(|ip| {
-            self.owners
-                .get(ip)
-                .is_some_and(|k| k.name == pod.meta.name && k.namespace == pod.meta.namespace)
+            self.owners.get(ip).is_some_and(|k| k.name == pod.meta.name && k.namespace == pod.meta.namespace)
         })
     }
 
@@ -347,11 +332,7 @@ impl Index {
             let end = tier.map_or(EndAction::Deny, |t| t.end);
             let stack = tiers.entry(key);
             stack
-                .or_insert_with(|| TierStack {
-                    name: policy.tier.clone(),
-                    end,
-                    policies: Vec::new(),
-                })
+                .or_insert_with(|| TierStack { name: policy.tier.clone(), end, policies: Vec::new() })
                 .policies
                 .push(policy.clone());
         }
@@ -368,11 +349,7 @@ impl Index {
             let ip = pod.ips.iter().map(|ip| canonical(*ip)).find(fits);
             let node = pod.node.as_ref().and_then(|n| self.nodes.get(n));
             let ip = ip.or_else(|| node?.addresses.iter().map(|ip| canonical(*ip)).find(fits));
-            return (ip.is_some() || family.is_none()).then(|| Side {
-                pod: None,
-                node: node.cloned(),
-                ip,
-            });
+            return (ip.is_some() || family.is_none()).then(|| Side { pod: None, node: node.cloned(), ip });
         }
         let ip = self.addresses(pod).find(fits);
         if ip.is_none() && !pod.ips.is_empty() {
@@ -382,15 +359,8 @@ impl Index {
     }
 
     fn pod_side_at(&self, pod: &Arc<Pod>, ip: Option<IpAddr>) -> Side {
-        let namespace = self
-            .namespaces
-            .get(&pod.meta.namespace)
-            .expect("every pod's namespace is known or implied");
-        Side {
-            pod: Some((pod.clone(), namespace.clone())),
-            node: None,
-            ip,
-        }
+        let namespace = self.namespaces.get(&pod.meta.namespace).expect("every pod's namespace is known or implied");
+        Side { pod: Some((pod.clone(), namespace.clone())), node: None, ip }
     }
 
     /// An address as one end of a flow: the pod that owns it, the node that has it, or somebody outside.
@@ -399,26 +369,16 @@ impl Index {
         let ip = canonical(ip);
         match self.owner(ip) {
             Some(pod) => self.pod_side_at(pod, Some(ip)),
-            None => Side {
-                pod: None,
-                node: self.node_ips.get(&ip).and_then(|n| self.nodes.get(n)).cloned(),
-                ip: Some(ip),
-            },
+            None => {
+                Side { pod: None, node: self.node_ips.get(&ip).and_then(|n| self.nodes.get(n)).cloned(), ip: Some(ip) }
+            }
         }
     }
 
     /// A node as one end of a flow, with its address of a family.
     #[must_use]
     pub fn node_side(&self, node: &Arc<Node>, family: Family) -> Option<Side> {
-        let ip = node
-            .addresses
-            .iter()
-            .map(|ip| canonical(*ip))
-            .find(|ip| Family::of(*ip) == family)?;
-        Some(Side {
-            pod: None,
-            node: Some(node.clone()),
-            ip: Some(ip),
-        })
+        let ip = node.addresses.iter().map(|ip| canonical(*ip)).find(|ip| Family::of(*ip) == family)?;
+        Some(Side { pod: None, node: Some(node.clone()), ip: Some(ip) })
     }
 }

@@ -76,14 +76,7 @@ impl NearMiss {
                 peer_miss.as_ref().map_or(0, |(_, m)| m.distance()) + port_miss.as_ref().map_or(0, PortMiss::distance);
             if distance > 0 && best.as_ref().is_none_or(|(d, _)| distance < *d) {
                 let rule = stack.rule_ref(position)?;
-                best = Some((
-                    distance,
-                    Self {
-                        rule,
-                        peer: peer_miss,
-                        port: port_miss,
-                    },
-                ));
+                best = Some((distance, Self { rule, peer: peer_miss, port: port_miss }));
             }
         }
         best.map(|(_, miss)| miss)
@@ -152,13 +145,11 @@ fn selector_miss(selector: &EndpointSelector, side: &Side) -> Option<PeerMiss> {
         requirements.iter().filter(|r| !r.matches(labels)).cloned().collect()
     };
     let place = match &selector.namespaces {
-        NamespaceMatch::Named(name) => (*name != pod.meta.namespace).then(|| PeerMiss::OtherNamespace {
-            expected: name.to_string(),
-            found: pod.meta.namespace.to_string(),
-        }),
-        NamespaceMatch::Matching(s) => Some(failed(s.requirements(), namespace.labels()))
-            .filter(|f| !f.is_empty())
-            .map(PeerMiss::NamespaceLabels),
+        NamespaceMatch::Named(name) => (*name != pod.meta.namespace)
+            .then(|| PeerMiss::OtherNamespace { expected: name.to_string(), found: pod.meta.namespace.to_string() }),
+        NamespaceMatch::Matching(s) => {
+            Some(failed(s.requirements(), namespace.labels())).filter(|f| !f.is_empty()).map(PeerMiss::NamespaceLabels)
+        }
     };
     let labels = failed(selector.pods.requirements(), &pod.meta.labels);
     match (place, labels.is_empty()) {
@@ -178,20 +169,13 @@ fn port_miss(ports: &Ports, traffic: Traffic, names: NamedPorts<'_>) -> Option<P
     if same.is_empty() {
         let mut listed: Vec<_> = list.iter().map(|p| p.protocol).collect();
         listed.dedup();
-        return Some(PortMiss::Protocol {
-            packet: traffic.protocol,
-            listed,
-        });
+        return Some(PortMiss::Protocol { packet: traffic.protocol, listed });
     }
     let unnamed = same.iter().find_map(|p| match &p.detail {
         Detail::Named(name) if p.range(names).is_none() => Some(name.to_string()),
         _ => None,
     });
-    let numbers: Vec<_> = same
-        .iter()
-        .filter(|p| p.range(names).is_some())
-        .map(|p| p.detail.clone())
-        .collect();
+    let numbers: Vec<_> = same.iter().filter(|p| p.range(names).is_some()).map(|p| p.detail.clone()).collect();
     match (unnamed, numbers.is_empty()) {
         (Some(name), true) => Some(PortMiss::Unnamed(name)),
         _ => Some(PortMiss::Number { listed: numbers }),

@@ -21,10 +21,7 @@ pub fn network_policy(np: &NetworkPolicy) -> Policy {
     let rules = |rules: &Option<Vec<PeerRule>>| rules.as_ref().map(|r| r.iter().map(|r| rule(r, namespace)).collect());
     in_default_tier(
         object(namespace, &np.meta.name),
-        EndpointSelector {
-            namespaces: NamespaceMatch::Named(namespace.clone()),
-            pods: np.pod_selector.clone(),
-        },
+        EndpointSelector { namespaces: NamespaceMatch::Named(namespace.clone()), pods: np.pod_selector.clone() },
         rules(&np.ingress),
         rules(&np.egress),
     )
@@ -37,10 +34,7 @@ pub fn fail_closed(namespace: &str, name: &str) -> Policy {
     let namespace: Arc<str> = namespace.into();
     in_default_tier(
         object(&namespace, name),
-        EndpointSelector {
-            namespaces: NamespaceMatch::Named(namespace.clone()),
-            pods: LabelSelector::everything(),
-        },
+        EndpointSelector { namespaces: NamespaceMatch::Named(namespace.clone()), pods: LabelSelector::everything() },
         Some(Vec::new()),
         Some(Vec::new()),
     )
@@ -56,14 +50,7 @@ fn in_default_tier(
     ingress: Option<Vec<Rule>>,
     egress: Option<Vec<Rule>>,
 ) -> Policy {
-    Policy {
-        object,
-        tier: "default".into(),
-        order: Order::new(NETWORK_POLICY_ORDER),
-        subject,
-        ingress,
-        egress,
-    }
+    Policy { object, tier: "default".into(), order: Order::new(NETWORK_POLICY_ORDER), subject, ingress, egress }
 }
 
 fn rule(rule: &PeerRule, namespace: &Arc<str>) -> Rule {
@@ -72,16 +59,8 @@ fn rule(rule: &PeerRule, namespace: &Arc<str>) -> Rule {
     } else {
         Peers::OneOf(rule.peers.iter().map(|p| peer(p, namespace)).collect())
     };
-    let ports = if rule.ports.is_empty() {
-        Ports::Any
-    } else {
-        Ports::OneOf(rule.ports.iter().map(port).collect())
-    };
-    Rule {
-        action: Action::Allow,
-        peers,
-        ports,
-    }
+    let ports = if rule.ports.is_empty() { Ports::Any } else { Ports::OneOf(rule.ports.iter().map(port).collect()) };
+    Rule { action: Action::Allow, peers, ports }
 }
 
 fn peer(peer: &PolicyPeer, namespace: &Arc<str>) -> Peer {
@@ -104,8 +83,5 @@ fn port(port: &PolicyPort) -> PortMatch {
         PortSpec::Range(from, to) => Detail::Range(*from, *to),
         PortSpec::Named(name) => Detail::Named(name.clone()),
     };
-    PortMatch {
-        protocol: port.protocol.into(),
-        detail,
-    }
+    PortMatch { protocol: port.protocol.into(), detail }
 }

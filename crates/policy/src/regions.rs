@@ -28,10 +28,7 @@ impl<T: Clone + Eq> Regions<T> {
     /// The same value everywhere.
     #[must_use]
     pub const fn uniform(value: T) -> Self {
-        Self {
-            protocols: BTreeMap::new(),
-            rest: value,
-        }
+        Self { protocols: BTreeMap::new(), rest: value }
     }
 
     /// Builds from the values of some protocols, given as their ranges in order, and the value of all others.
@@ -45,11 +42,7 @@ impl<T: Clone + Eq> Regions<T> {
             let mut next = Some(*protocol.details().start());
             let mut merged: Vec<(RangeInclusive<u16>, T)> = Vec::with_capacity(ranges.len());
             for (range, value) in ranges {
-                assert_eq!(
-                    Some(*range.start()),
-                    next,
-                    "ranges of {protocol} leave a gap or overlap"
-                );
+                assert_eq!(Some(*range.start()), next, "ranges of {protocol} leave a gap or overlap");
                 next = range.end().checked_add(1);
                 match merged.last_mut() {
                     Some((last, v)) if *v == value => *last = *last.start()..=*range.end(),
@@ -57,11 +50,7 @@ impl<T: Clone + Eq> Regions<T> {
                 }
             }
             let covered = merged.last().map(|(r, _)| *r.end());
-            assert_eq!(
-                covered,
-                Some(*protocol.details().end()),
-                "ranges of {protocol} do not reach its end"
-            );
+            assert_eq!(covered, Some(*protocol.details().end()), "ranges of {protocol} do not reach its end");
             if !matches!(merged.as_slice(), [(_, only)] if *only == rest) {
                 out.insert(protocol, merged);
             }
@@ -112,9 +101,7 @@ impl<T: Clone + Eq> Regions<T> {
     pub fn map<U: Clone + Eq>(&self, mut f: impl FnMut(&T) -> U) -> Regions<U> {
         let rest = f(&self.rest);
         Regions::new(
-            self.protocols
-                .iter()
-                .map(|(p, ranges)| (*p, ranges.iter().map(|(r, v)| (r.clone(), f(v))).collect())),
+            self.protocols.iter().map(|(p, ranges)| (*p, ranges.iter().map(|(r, v)| (r.clone(), f(v))).collect())),
             rest,
         )
     }
@@ -150,10 +137,7 @@ mod tests {
     use tortie_model::Protocol;
 
     fn tcp(ranges: &[(u16, u16, char)], rest: char) -> Regions<char> {
-        Regions::new(
-            [(IpProtocol::TCP, ranges.iter().map(|(a, b, v)| (*a..=*b, *v)).collect())],
-            rest,
-        )
+        Regions::new([(IpProtocol::TCP, ranges.iter().map(|(a, b, v)| (*a..=*b, *v)).collect())], rest)
     }
 
     #[test]

@@ -84,11 +84,7 @@ impl Tier {
     /// (`libcalico-go`, `DefaultTierOrder`).
     #[must_use]
     pub fn default_tier() -> Self {
-        Self {
-            name: "default".into(),
-            order: Order::new(1_000_000.0),
-            end: EndAction::Deny,
-        }
+        Self { name: "default".into(), order: Order::new(1_000_000.0), end: EndAction::Deny }
     }
 }
 
@@ -121,12 +117,7 @@ impl Policy {
 
     /// The string that breaks ties between equal orders.
     pub(crate) fn tie_break(&self) -> String {
-        format!(
-            "{}/{}/{}",
-            self.object.name,
-            self.object.namespace_str(),
-            self.object.kind
-        )
+        format!("{}/{}/{}", self.object.name, self.object.namespace_str(), self.object.kind)
     }
 }
 
@@ -176,19 +167,13 @@ impl Peer {
     /// Pods.
     #[must_use]
     pub const fn endpoints(selector: EndpointSelector) -> Self {
-        Self {
-            endpoints: Some(selector),
-            blocks: None,
-        }
+        Self { endpoints: Some(selector), blocks: None }
     }
 
     /// Addresses.
     #[must_use]
     pub fn block(block: IpBlock) -> Self {
-        Self {
-            endpoints: None,
-            blocks: Some(vec![block]),
-        }
+        Self { endpoints: None, blocks: Some(vec![block]) }
     }
 }
 
@@ -245,13 +230,7 @@ mod tests {
 
     #[test]
     fn orders_sort_with_none_last() {
-        let mut o = [
-            Order::NONE,
-            Order::new(1000.0),
-            Order::new(-1.5),
-            Order::new(f64::NAN),
-            Order::new(0.0),
-        ];
+        let mut o = [Order::NONE, Order::new(1000.0), Order::new(-1.5), Order::new(f64::NAN), Order::new(0.0)];
         o.sort();
         assert_eq!(o.map(Order::get), [Some(-1.5), Some(0.0), Some(1000.0), None, None]);
         assert_eq!(Order::new(-0.0), Order::new(0.0));

@@ -74,10 +74,7 @@ impl Peer {
             (Some(_), None) => false,
         };
         endpoints
-            && self
-                .blocks
-                .as_ref()
-                .is_none_or(|blocks| side.ip.is_some_and(|ip| blocks.iter().any(|b| b.contains(ip))))
+            && self.blocks.as_ref().is_none_or(|blocks| side.ip.is_some_and(|ip| blocks.iter().any(|b| b.contains(ip))))
     }
 }
 

@@ -101,10 +101,7 @@ impl Stack {
     /// A stack of tiers in order; tiers without policies are left out.
     #[must_use]
     pub fn new(direction: Direction, tiers: impl IntoIterator<Item = TierStack>) -> Self {
-        Self {
-            direction,
-            tiers: tiers.into_iter().filter(|t| !t.policies.is_empty()).collect(),
-        }
+        Self { direction, tiers: tiers.into_iter().filter(|t| !t.policies.is_empty()).collect() }
     }
 
     /// The direction.
@@ -132,17 +129,13 @@ impl Stack {
 
     /// The rules of a policy of this stack.
     fn rules_of<'a>(&self, policy: &'a Policy) -> &'a [Rule] {
-        policy
-            .rules(self.direction)
-            .expect("a stack holds only policies that govern its direction")
+        policy.rules(self.direction).expect("a stack holds only policies that govern its direction")
     }
 
     /// All rules with their positions, in order.
     pub fn rules(&self) -> impl Iterator<Item = (Position, &Rule)> {
         let rules = self.policies().flat_map(|p| self.rules_of(p));
-        rules
-            .enumerate()
-            .map(|(i, r)| (Position(u32::try_from(i).expect("fewer than 2^32 rules")), r))
+        rules.enumerate().map(|(i, r)| (Position(u32::try_from(i).expect("fewer than 2^32 rules")), r))
     }
 
     /// The rule at a position, by name.
@@ -152,11 +145,7 @@ impl Stack {
         for policy in self.policies() {
             let n = self.rules_of(policy).len();
             if left < n {
-                return Some(RuleRef {
-                    policy: policy.object.clone(),
-                    direction: self.direction,
-                    index: left,
-                });
+                return Some(RuleRef { policy: policy.object.clone(), direction: self.direction, index: left });
             }
             left -= n;
         }
@@ -183,18 +172,10 @@ impl Stack {
                 }
                 match rule.action {
                     Action::Allow => {
-                        return Outcome {
-                            verdict: Verdict::Allow,
-                            by: By::Rule(here),
-                            passed,
-                        };
+                        return Outcome { verdict: Verdict::Allow, by: By::Rule(here), passed };
                     }
                     Action::Deny => {
-                        return Outcome {
-                            verdict: Verdict::Deny,
-                            by: By::Rule(here),
-                            passed,
-                        };
+                        return Outcome { verdict: Verdict::Deny, by: By::Rule(here), passed };
                     }
                     Action::Log => passed.push(here),
                     Action::Pass => {
@@ -205,28 +186,17 @@ impl Stack {
                 }
             };
             if !passed_on {
-                return Outcome {
-                    verdict: Verdict::Deny,
-                    by: By::EndOfTier(t),
-                    passed,
-                };
+                return Outcome { verdict: Verdict::Deny, by: By::EndOfTier(t), passed };
             }
         }
-        Outcome {
-            verdict: Verdict::Allow,
-            by: By::Profile,
-            passed,
-        }
+        Outcome { verdict: Verdict::Allow, by: By::Profile, passed }
     }
 
     /// The positions of the rules whose peers match the other end, in order: all that [`Stack::resolve`] needs to
     /// know of it.
     #[must_use]
     pub fn matched(&self, peer: &Side) -> Vec<Position> {
-        self.rules()
-            .filter(|(_, r)| r.peers.matches(peer))
-            .map(|(p, _)| p)
-            .collect()
+        self.rules().filter(|(_, r)| r.peers.matches(peer)).map(|(p, _)| p).collect()
     }
 
     /// Decides all packets at once, given the rules whose peers match (sorted): a sweep over the ends of their port
@@ -248,11 +218,8 @@ impl Stack {
         let walk = |open: &BTreeSet<Position>| rules.walk(open);
         let always: BTreeSet<_> = sweep.always.iter().copied().collect();
         let rest = walk(&always);
-        let protocols: Vec<_> = sweep
-            .events
-            .iter()
-            .map(|(p, events)| (*p, sweep_protocol(*p, events, &always, walk)))
-            .collect();
+        let protocols: Vec<_> =
+            sweep.events.iter().map(|(p, events)| (*p, sweep_protocol(*p, events, &always, walk))).collect();
         Regions::new(protocols, rest)
     }
 
@@ -294,18 +261,10 @@ impl<'a> Numbered<'a> {
             for position in open.range(Position(from)..Position(*end)) {
                 match self.get(*position).action {
                     Action::Allow => {
-                        return Outcome {
-                            verdict: Verdict::Allow,
-                            by: By::Rule(*position),
-                            passed,
-                        };
+                        return Outcome { verdict: Verdict::Allow, by: By::Rule(*position), passed };
                     }
                     Action::Deny => {
-                        return Outcome {
-                            verdict: Verdict::Deny,
-                            by: By::Rule(*position),
-                            passed,
-                        };
+                        return Outcome { verdict: Verdict::Deny, by: By::Rule(*position), passed };
                     }
                     Action::Log => passed.push(*position),
                     Action::Pass => {
@@ -316,19 +275,11 @@ impl<'a> Numbered<'a> {
                 }
             }
             if !passed_on {
-                return Outcome {
-                    verdict: Verdict::Deny,
-                    by: By::EndOfTier(t),
-                    passed,
-                };
+                return Outcome { verdict: Verdict::Deny, by: By::EndOfTier(t), passed };
             }
             from = *end;
         }
-        Outcome {
-            verdict: Verdict::Allow,
-            by: By::Profile,
-            passed,
-        }
+        Outcome { verdict: Verdict::Allow, by: By::Profile, passed }
     }
 }
 
@@ -349,16 +300,8 @@ struct Sweep {
 impl Sweep {
     fn add(&mut self, position: Position, protocol: IpProtocol, range: RangeInclusive<u16>) {
         let events = self.events.entry(protocol).or_default();
-        events
-            .entry(u32::from(*range.start()))
-            .or_default()
-            .opens
-            .push(position);
-        events
-            .entry(u32::from(*range.end()) + 1)
-            .or_default()
-            .closes
-            .push(position);
+        events.entry(u32::from(*range.start())).or_default().opens.push(position);
+        events.entry(u32::from(*range.end()) + 1).or_default().closes.push(position);
     }
 }
 
@@ -421,8 +364,7 @@ impl PortMatch {
     /// Whether a packet matches.
     #[must_use]
     pub fn matches(&self, traffic: Traffic, names: NamedPorts<'_>) -> bool {
-        self.range(names)
-            .is_some_and(|(p, r)| p == traffic.protocol && r.contains(&traffic.detail))
+        self.range(names).is_some_and(|(p, r)| p == traffic.protocol && r.contains(&traffic.detail))
     }
 }
 

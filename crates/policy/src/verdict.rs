@@ -31,16 +31,8 @@ pub struct Half {
 
 impl Half {
     fn unasked(direction: Direction) -> Self {
-        let outcome = Outcome {
-            verdict: Verdict::Allow,
-            by: By::Profile,
-            passed: Vec::new(),
-        };
-        Self {
-            stack: Stack::new(direction, []),
-            outcome,
-            nearest: None,
-        }
+        let outcome = Outcome { verdict: Verdict::Allow, by: By::Profile, passed: Vec::new() };
+        Self { stack: Stack::new(direction, []), outcome, nearest: None }
     }
 
     /// Whether this direction lets the packet pass.
@@ -110,8 +102,7 @@ impl PairVerdict {
     /// The packets that pass.
     #[must_use]
     pub fn allowed(&self) -> Regions<bool> {
-        self.regions
-            .map(|(e, i)| e.verdict == Verdict::Allow && i.verdict == Verdict::Allow)
+        self.regions.map(|(e, i)| e.verdict == Verdict::Allow && i.verdict == Verdict::Allow)
     }
 }
 
@@ -121,10 +112,7 @@ impl Index {
         if from.is_same_pod(to) {
             Some(Shortcut::Loopback)
         } else {
-            from.node()
-                .zip(to.pod())
-                .is_some_and(|(n, p)| local(n, p))
-                .then_some(Shortcut::LocalNode)
+            from.node().zip(to.pod()).is_some_and(|(n, p)| local(n, p)).then_some(Shortcut::LocalNode)
         }
     }
 
@@ -148,20 +136,11 @@ impl Index {
                 return Half::unasked(stack.direction());
             }
             let outcome = stack.decide(peer, traffic, names);
-            let nearest = (outcome.verdict == Verdict::Deny)
-                .then(|| NearMiss::find(&stack, peer, traffic, names))
-                .flatten();
-            Half {
-                stack,
-                outcome,
-                nearest,
-            }
+            let nearest =
+                (outcome.verdict == Verdict::Deny).then(|| NearMiss::find(&stack, peer, traffic, names)).flatten();
+            Half { stack, outcome, nearest }
         };
-        FlowVerdict {
-            shortcut,
-            egress: half(egress, to),
-            ingress: half(ingress, from),
-        }
+        FlowVerdict { shortcut, egress: half(egress, to), ingress: half(ingress, from) }
     }
 
     /// Decides all packets between two ends at once.
@@ -169,14 +148,7 @@ impl Index {
     pub fn pair(&self, from: &Side, to: &Side) -> PairVerdict {
         let (shortcut, egress, ingress) = self.stacks(from, to);
         let names = NamedPorts::of(to.pod().map(|p| &**p));
-        let regions = egress
-            .regions(to, names)
-            .zip(&ingress.regions(from, names), |e, i| (e.clone(), i.clone()));
-        PairVerdict {
-            shortcut,
-            egress,
-            ingress,
-            regions,
-        }
+        let regions = egress.regions(to, names).zip(&ingress.regions(from, names), |e, i| (e.clone(), i.clone()));
+        PairVerdict { shortcut, egress, ingress, regions }
     }
 }

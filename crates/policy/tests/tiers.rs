@@ -12,12 +12,7 @@ use tortie_policy::{
 
 fn pod(name: &str, ip: &str) -> Delta {
     Delta::Pod(Box::new(Pod {
-        meta: Meta {
-            namespace: "ns".into(),
-            name: name.into(),
-            labels: Labels::default(),
-            uid: name.into(),
-        },
+        meta: Meta { namespace: "ns".into(), name: name.into(), labels: Labels::default(), uid: name.into() },
         owner: None,
         node: None,
         host_network: false,
@@ -33,19 +28,10 @@ fn rule(action: Action, ports: &[(u16, u16)]) -> Rule {
     let ports = match ports {
         [] => Ports::Any,
         some => Ports::OneOf(
-            some.iter()
-                .map(|(a, b)| PortMatch {
-                    protocol: IpProtocol::TCP,
-                    detail: Detail::Range(*a, *b),
-                })
-                .collect(),
+            some.iter().map(|(a, b)| PortMatch { protocol: IpProtocol::TCP, detail: Detail::Range(*a, *b) }).collect(),
         ),
     };
-    Rule {
-        action,
-        peers: Peers::Any,
-        ports,
-    }
+    Rule { action, peers: Peers::Any, ports }
 }
 
 fn policy(tier: &str, order: f64, name: &str, rules: Vec<Rule>) -> Delta {
@@ -63,28 +49,16 @@ fn policy(tier: &str, order: f64, name: &str, rules: Vec<Rule>) -> Delta {
 }
 
 fn tier(name: &str, order: f64, end: EndAction) -> Delta {
-    Delta::Tier(Tier {
-        name: name.into(),
-        order: Order::new(order),
-        end,
-    })
+    Delta::Tier(Tier { name: name.into(), order: Order::new(order), end })
 }
 
 /// Ingress verdicts of TCP ports, from the flow side and from the region side, which must agree.
 fn ask(index: &Index, port: u16) -> (Verdict, By, Vec<Position>) {
-    let side = |name: &str| {
-        index
-            .pod_side(index.pod(&PodKey::new("ns", name)).unwrap(), Some(Family::V4))
-            .unwrap()
-    };
+    let side = |name: &str| index.pod_side(index.pod(&PodKey::new("ns", name)).unwrap(), Some(Family::V4)).unwrap();
     let (a, b) = (side("a"), side("b"));
     let traffic = Traffic::port(Protocol::Tcp, port);
     let half = index.verdict(&a, &b, traffic).ingress;
-    assert_eq!(
-        index.pair(&a, &b).regions.get(traffic).1,
-        half.outcome,
-        "flow and region disagree on {traffic}"
-    );
+    assert_eq!(index.pair(&a, &b).regions.get(traffic).1, half.outcome, "flow and region disagree on {traffic}");
     (half.outcome.verdict, half.outcome.by, half.outcome.passed)
 }
 
@@ -101,22 +75,12 @@ fn tiers_are_asked_in_order_and_pass_skips_the_rest_of_one() {
             "early",
             1.0,
             "e1",
-            vec![
-                rule(Action::Log, &[(80, 80)]),
-                rule(Action::Pass, &[(80, 85)]),
-                rule(Action::Deny, &[(86, 90)]),
-            ],
+            vec![rule(Action::Log, &[(80, 80)]), rule(Action::Pass, &[(80, 85)]), rule(Action::Deny, &[(86, 90)])],
         ),
     ]);
     // Positions: e1 is 0..=2, e5 is 3, l is 4.
-    assert_eq!(
-        ask(&index, 80),
-        (Verdict::Allow, By::Rule(Position(4)), vec![Position(0), Position(1)])
-    );
-    assert_eq!(
-        ask(&index, 85),
-        (Verdict::Allow, By::Rule(Position(4)), vec![Position(1)])
-    );
+    assert_eq!(ask(&index, 80), (Verdict::Allow, By::Rule(Position(4)), vec![Position(0), Position(1)]));
+    assert_eq!(ask(&index, 85), (Verdict::Allow, By::Rule(Position(4)), vec![Position(1)]));
     assert_eq!(ask(&index, 86), (Verdict::Deny, By::Rule(Position(2)), vec![]));
     assert_eq!(ask(&index, 91), (Verdict::Allow, By::Rule(Position(3)), vec![]));
     assert_eq!(ask(&index, 101), (Verdict::Deny, By::EndOfTier(0), vec![]));
@@ -157,15 +121,8 @@ fn equal_orders_are_sorted_by_the_joined_name() {
         policy("default", 7.0, "allow.x", vec![]),
     ]);
     let b = index.pod(&PodKey::new("ns", "b")).unwrap();
-    let names: Vec<Arc<str>> = index
-        .stack(b, Direction::Ingress)
-        .policies()
-        .map(|p| p.object.name.clone())
-        .collect();
-    assert_eq!(
-        names.iter().map(|n| &**n).collect::<Vec<_>>(),
-        ["allow-web", "allow.x", "allow", "allow0"]
-    );
+    let names: Vec<Arc<str>> = index.stack(b, Direction::Ingress).policies().map(|p| p.object.name.clone()).collect();
+    assert_eq!(names.iter().map(|n| &**n).collect::<Vec<_>>(), ["allow-web", "allow.x", "allow", "allow0"]);
 }
 
 #[test]
@@ -173,12 +130,7 @@ fn overlapping_ranges_of_one_rule_stay_open_until_the_last_ends() {
     let index = Index::of([
         pod("a", "10.0.0.1"),
         pod("b", "10.0.0.2"),
-        policy(
-            "default",
-            0.0,
-            "p",
-            vec![rule(Action::Allow, &[(10, 20), (15, 30), (65535, 65535)])],
-        ),
+        policy("default", 0.0, "p", vec![rule(Action::Allow, &[(10, 20), (15, 30), (65535, 65535)])]),
     ]);
     for (port, verdict) in [
         (9, Verdict::Deny),
