@@ -4,6 +4,7 @@
 //! What may be written down and what is refused is `manifest`'s business (API-server validation over the raw
 //! document); what is here has passed it. No I/O, no async, no Kubernetes client.
 
+mod any;
 mod labels;
 mod net;
 mod object;
@@ -11,13 +12,16 @@ mod policy;
 mod port;
 mod selector;
 mod service;
+mod template;
 mod workload;
 
+pub use any::Object;
 pub use labels::Labels;
 pub use net::{Family, IpBlock, canonical};
-pub use object::{Kind, Meta, ObjectRef};
+pub use object::{Kind, Meta, ObjectRef, ObjectRefError};
 pub use policy::{NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec};
 pub use port::{ContainerPort, Direction, IpProtocol, Protocol, Traffic};
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use service::{Service, ServicePort, TargetPort};
+pub use template::{PodTemplate, Workload};
 pub use workload::{Namespace, Node, Phase, Pod};

@@ -61,6 +61,21 @@ kinds! {
 }
 
 impl Kind {
+    /// Whether it is a source of pods.
+    #[must_use]
+    pub const fn is_workload(self) -> bool {
+        matches!(
+            self,
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::ReplicaSet | Self::Job | Self::CronJob
+        )
+    }
+
+    /// The kind of this name, whatever its API version.
+    #[must_use]
+    pub fn named(kind: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|k| k.as_str() == kind)
+    }
+
     /// The kind of this API version and name.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
@@ -114,6 +129,44 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
+/// Text that names no object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectRefError {
+    /// Not of the form `Kind/namespace/name` or `Kind/name`.
+    #[error("`{0}` names no object: write Kind/namespace/name, or Kind/name")]
+    Shape(String),
+    /// A kind that tortie does not know.
+    #[error("`{0}` is not a kind that tortie knows: {known}", known = known_kinds())]
+    Kind(String),
+    /// A namespace was given for a kind outside namespaces.
+    #[error("a {0} is in no namespace: write {0}/name")]
+    Scope(Kind),
+}
+
+fn known_kinds() -> String {
+    Kind::ALL.iter().map(|k| k.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// `Kind/namespace/name`, or `Kind/name` (in namespace `default` for kinds that live in one).
+impl std::str::FromStr for ObjectRef {
+    type Err = ObjectRefError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = s.split('/').collect();
+        let (kind, namespace, name) = match parts[..] {
+            [kind, name] if !name.is_empty() => (kind, None, name),
+            [kind, ns, name] if !ns.is_empty() && !name.is_empty() => (kind, Some(ns), name),
+            _ => return Err(ObjectRefError::Shape(s.to_owned())),
+        };
+        let kind = Kind::named(kind).ok_or_else(|| ObjectRefError::Kind(kind.to_owned()))?;
+        match (kind.is_namespaced(), namespace) {
+            (true, ns) => Ok(Self::namespaced(kind, ns.unwrap_or("default"), name)),
+            (false, None) => Ok(Self::cluster(kind, name)),
+            (false, Some(_)) => Err(ObjectRefError::Scope(kind)),
+        }
+    }
+}
+
 /// The metadata that policy and its explanation need.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Meta {
@@ -136,5 +189,16 @@ mod tests {
         assert_eq!(Kind::of("networking.k8s.io/v1", "NetworkPolicy"), Some(Kind::NetworkPolicy));
         assert_eq!(Kind::of("projectcalico.org/v3", "NetworkPolicy"), None);
         assert_eq!(ObjectRef::namespaced(Kind::Pod, "a", "b").to_string(), "Pod/a/b");
+    }
+
+    #[test]
+    fn references_are_read_as_they_are_shown() {
+        for text in ["Pod/a/b", "Namespace/qa", "NetworkPolicy/default/x"] {
+            assert_eq!(text.parse::<ObjectRef>().unwrap().to_string(), text);
+        }
+        assert_eq!("Pod/x".parse::<ObjectRef>().unwrap().to_string(), "Pod/default/x");
+        assert!(matches!("Namespace/a/b".parse::<ObjectRef>(), Err(ObjectRefError::Scope(_))));
+        assert!(matches!("Pods/a".parse::<ObjectRef>(), Err(ObjectRefError::Kind(_))));
+        assert!(matches!("Pod//a".parse::<ObjectRef>(), Err(ObjectRefError::Shape(_))));
     }
 }
