@@ -1,0 +1,49 @@
+//! Tables of the lab's own: address translation, never policy.
+
+use tortie_netlink::{
+    Protocol, Socket,
+    nft::{Batch, Op, TableFlags, TableId},
+};
+use tortie_ruleset::{CmpOp, Expr, MetaKey, PayloadBase, Reg, Table};
+
+use crate::error::LabError;
+
+/// `IPPROTO_TCP`, `IPPROTO_UDP`, `IPPROTO_SCTP`.
+pub(crate) fn protocol_number(protocol: tortie_model::Protocol) -> u8 {
+    tortie_model::IpProtocol::from(protocol).0
+}
+
+/// Puts `table` in the place of the one of its name, in one transaction, in the namespace of the calling thread.
+///
+/// Its maps have exact keys, so no packet meets a half-made table; existing connections keep their translation.
+pub(crate) fn replace(table: &Table) -> Result<(), LabError> {
+    let id = TableId::from(table);
+    let flags = TableFlags::NONE;
+    // Added first, so that there is one to delete.
+    let mut ops = vec![Op::AddTable { table: id.clone(), flags }, Op::DeleteTable { table: id }];
+    ops.extend(Op::create(table, flags));
+    let mut socket = Socket::open(Protocol::Netfilter)?;
+    Batch::of(&ops).map_err(tortie_netlink::Error::from)?.commit(&mut socket, None)?;
+    Ok(())
+}
+
+/// `NFPROTO_IPV4`.
+pub(crate) const NFPROTO_IPV4: u8 = 2;
+/// `NFPROTO_IPV6`.
+pub(crate) const NFPROTO_IPV6: u8 = 10;
+
+/// The register that every simple match loads into.
+pub(crate) const R0: Reg = Reg::new(0);
+
+/// Matches packets of this transport protocol.
+pub(crate) fn of_protocol(number: u8) -> [Expr; 2] {
+    [Expr::Meta { key: MetaKey::L4Proto, dreg: R0 }, Expr::Cmp { sreg: R0, op: CmpOp::Eq, data: vec![number] }]
+}
+
+/// Matches packets to this port of the protocol matched before.
+pub(crate) fn to_port(port: u16) -> [Expr; 2] {
+    [
+        Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: R0 },
+        Expr::Cmp { sreg: R0, op: CmpOp::Eq, data: port.to_be_bytes().to_vec() },
+    ]
+}
