@@ -266,6 +266,12 @@ pub enum Expr {
         /// Where to.
         dreg: Reg,
     },
+    /// Look up the socket on this host that would take the packet; does not match when there is none. Not in the
+    /// forward and postrouting hooks.
+    Socket {
+        /// Where its transparent flag goes: one byte, 0 or 1.
+        dreg: Reg,
+    },
     /// Answer with a reset (`tcp_reset`) or an ICMP "administratively prohibited", and drop.
     Reject {
         /// TCP reset.

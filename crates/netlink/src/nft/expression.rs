@@ -20,6 +20,7 @@ const REG_VERDICT: u32 = 0;
 const PREFIX_MAX: usize = 127;
 
 const REJECT_ICMP_UNREACH: u32 = 0;
+const SOCKET_TRANSPARENT: u32 = 0;
 const REJECT_TCP_RST: u32 = 1;
 const REJECT_ICMPX_UNREACH: u32 = 2;
 const ICMPX_ADMIN_PROHIBITED: u8 = 3;
@@ -59,9 +60,7 @@ fn meta_key(key: MetaKey) -> u32 {
 
 fn read_meta_key(number: u32) -> Option<MetaKey> {
     use MetaKey::{Iif, IifName, L4Proto, Mark, NfProto, Oif, OifName};
-    [Mark, Iif, Oif, IifName, OifName, NfProto, L4Proto]
-        .into_iter()
-        .find(|&k| meta_key(k) == number)
+    [Mark, Iif, Oif, IifName, OifName, NfProto, L4Proto].into_iter().find(|&k| meta_key(k) == number)
 }
 
 fn ct_key(key: CtKey) -> u32 {
@@ -76,18 +75,14 @@ fn ct_key(key: CtKey) -> u32 {
 
 fn read_ct_key(number: u32) -> Option<CtKey> {
     use CtKey::{Direction, Labels, Mark, State, Status};
-    [State, Direction, Status, Mark, Labels]
-        .into_iter()
-        .find(|&k| ct_key(k) == number)
+    [State, Direction, Status, Mark, Labels].into_iter().find(|&k| ct_key(k) == number)
 }
 
 const CMP_OPS: [CmpOp; 6] = [CmpOp::Eq, CmpOp::Neq, CmpOp::Lt, CmpOp::Lte, CmpOp::Gt, CmpOp::Gte];
 const PAYLOAD_BASES: [PayloadBase; 3] = [PayloadBase::Link, PayloadBase::Network, PayloadBase::Transport];
 
 fn position<T: PartialEq>(all: &[T], one: &T) -> u32 {
-    all.iter()
-        .position(|x| x == one)
-        .map_or(u32::MAX, |i| u32::try_from(i).unwrap_or(u32::MAX))
+    all.iter().position(|x| x == one).map_or(u32::MAX, |i| u32::try_from(i).unwrap_or(u32::MAX))
 }
 
 fn at<T: Copy>(all: &[T], number: u32) -> Option<T> {
@@ -161,6 +156,7 @@ pub(crate) fn name(expr: &Expr) -> &str {
         Expr::Masquerade => "masq",
         Expr::Redirect { .. } => "redir",
         Expr::Numgen { .. } => "numgen",
+        Expr::Socket { .. } => "socket",
         Expr::Reject { .. } => "reject",
         Expr::Unknown(name) => name,
     }
@@ -193,12 +189,7 @@ fn write_body(w: &mut Writer, family: Family, expr: &Expr) {
             w.be32(2, ct_key(*key));
             w.be32(4, reg(*sreg));
         }
-        Expr::Payload {
-            base,
-            offset,
-            len,
-            dreg,
-        } => {
+        Expr::Payload { base, offset, len, dreg } => {
             w.be32(1, reg(*dreg));
             w.be32(2, position(&PAYLOAD_BASES, base));
             w.be32(3, *offset);
@@ -224,13 +215,7 @@ fn write_body(w: &mut Writer, family: Family, expr: &Expr) {
             w.be32(1, REG_VERDICT);
             w.nest(2, |w| write_verdict(w, verdict));
         }
-        Expr::Lookup {
-            map,
-            sreg,
-            dreg,
-            verdict,
-            invert,
-        } => {
+        Expr::Lookup { map, sreg, dreg, verdict, invert } => {
             w.text(1, map);
             w.be32(2, reg(*sreg));
             if *verdict {
@@ -243,30 +228,17 @@ fn write_body(w: &mut Writer, family: Family, expr: &Expr) {
             }
         }
         Expr::Counter | Expr::Masquerade => {}
-        Expr::Log {
-            group,
-            prefix,
-            snaplen,
-            threshold,
-        } => {
+        Expr::Log { group, prefix, snaplen, threshold } => {
             if prefix.len() > PREFIX_MAX {
                 let (what, text) = ("log prefix", prefix.clone());
-                w.fail(EncodeError::TextTooLong {
-                    what,
-                    text,
-                    limit: PREFIX_MAX,
-                });
+                w.fail(EncodeError::TextTooLong { what, text, limit: PREFIX_MAX });
             }
             w.be16(1, *group);
             w.text(2, prefix);
             w.be32(3, *snaplen);
             w.be16(4, *threshold);
         }
-        Expr::Limit {
-            rate,
-            per_seconds,
-            burst,
-        } => {
+        Expr::Limit { rate, per_seconds, burst } => {
             w.be64(1, *rate);
             w.be64(2, *per_seconds);
             w.be32(3, *burst);
@@ -275,22 +247,10 @@ fn write_body(w: &mut Writer, family: Family, expr: &Expr) {
         }
         Expr::Fib { result, dreg } => {
             w.be32(1, reg(*dreg));
-            w.be32(
-                2,
-                if *result == FibResult::Oif {
-                    FIB_OIF
-                } else {
-                    FIB_ADDRTYPE
-                },
-            );
+            w.be32(2, if *result == FibResult::Oif { FIB_OIF } else { FIB_ADDRTYPE });
             w.be32(3, FIB_DADDR);
         }
-        Expr::Nat {
-            kind,
-            family,
-            addr,
-            port,
-        } => {
+        Expr::Nat { kind, family, addr, port } => {
             w.be32(1, if *kind == NatKind::Snat { 0 } else { 1 });
             w.be32(2, u32::from(*family));
             w.be32(3, reg(*addr));
@@ -303,16 +263,15 @@ fn write_body(w: &mut Writer, family: Family, expr: &Expr) {
                 w.be32(1, reg(*port));
             }
         }
-        Expr::Numgen {
-            random,
-            modulus,
-            offset,
-            dreg,
-        } => {
+        Expr::Numgen { random, modulus, offset, dreg } => {
             w.be32(1, reg(*dreg));
             w.be32(2, *modulus);
             w.be32(3, u32::from(*random));
             w.be32(4, *offset);
+        }
+        Expr::Socket { dreg } => {
+            w.be32(1, SOCKET_TRANSPARENT);
+            w.be32(2, reg(*dreg));
         }
         Expr::Reject { tcp_reset: true } => w.be32(1, REJECT_TCP_RST),
         Expr::Reject { tcp_reset: false } => {
@@ -346,10 +305,7 @@ pub(crate) fn read(attrs: Attrs<'_>, family: Family) -> Result<(Expr, Option<Cou
 /// Reads a counter's values (`NFTA_COUNTER_*`).
 pub(crate) fn read_counter(body: Attrs<'_>) -> Result<Counter, Error> {
     let number = |kind| body.get(kind).map_or(Ok(0), Attr::be64);
-    Ok(Counter {
-        bytes: number(1)?,
-        packets: number(2)?,
-    })
+    Ok(Counter { bytes: number(1)?, packets: number(2)? })
 }
 
 /// `Ok(None)`: there is no word for it.
@@ -357,12 +313,7 @@ fn read_body(name: &str, body: Attrs<'_>, family: Family) -> Result<Option<Expr>
     let number = |kind| body.need(kind, "number in an expression").and_then(Attr::be32);
     let optional = |kind| body.get(kind).map(Attr::be32).transpose();
     let value = |kind| -> Result<Vec<u8>, Error> {
-        Ok(body
-            .need(kind, "data")?
-            .nested()
-            .need(data::VALUE, "value")?
-            .value
-            .to_vec())
+        Ok(body.need(kind, "data")?.nested().need(data::VALUE, "value")?.value.to_vec())
     };
     /// Unwraps what has a word, or leaves with `Ok(None)`.
     macro_rules! word {
@@ -377,27 +328,15 @@ fn read_body(name: &str, body: Attrs<'_>, family: Family) -> Result<Option<Expr>
         "meta" => {
             let key = word!(read_meta_key(number(2)?));
             match optional(3)? {
-                Some(sreg) => Expr::MetaSet {
-                    key,
-                    sreg: word!(register(sreg)),
-                },
-                None => Expr::Meta {
-                    key,
-                    dreg: word!(register(number(1)?)),
-                },
+                Some(sreg) => Expr::MetaSet { key, sreg: word!(register(sreg)) },
+                None => Expr::Meta { key, dreg: word!(register(number(1)?)) },
             }
         }
         "ct" => {
             let key = word!(read_ct_key(number(2)?));
             match optional(4)? {
-                Some(sreg) => Expr::CtSet {
-                    key,
-                    sreg: word!(register(sreg)),
-                },
-                None => Expr::Ct {
-                    key,
-                    dreg: word!(register(number(1)?)),
-                },
+                Some(sreg) => Expr::CtSet { key, sreg: word!(register(sreg)) },
+                None => Expr::Ct { key, dreg: word!(register(number(1)?)) },
             }
         }
         "payload" => {
@@ -421,19 +360,12 @@ fn read_body(name: &str, body: Attrs<'_>, family: Family) -> Result<Option<Expr>
                 xor: value(5)?,
             }
         }
-        "cmp" => Expr::Cmp {
-            sreg: word!(register(number(1)?)),
-            op: word!(at(&CMP_OPS, number(2)?)),
-            data: value(3)?,
-        },
+        "cmp" => Expr::Cmp { sreg: word!(register(number(1)?)), op: word!(at(&CMP_OPS, number(2)?)), data: value(3)? },
         "immediate" => {
             let content = word!(read_data(body.need(2, "data of an immediate")?.nested())?);
             match (number(1)?, content) {
                 (REG_VERDICT, Data::Verdict(verdict)) => Expr::Verdict(verdict),
-                (dreg, Data::Value(data)) => Expr::Immediate {
-                    dreg: word!(register(dreg)),
-                    data,
-                },
+                (dreg, Data::Value(data)) => Expr::Immediate { dreg: word!(register(dreg)), data },
                 (_, Data::Verdict(_)) => return Ok(None),
             }
         }
@@ -477,10 +409,7 @@ fn read_body(name: &str, body: Attrs<'_>, family: Family) -> Result<Option<Expr>
                 FIB_ADDRTYPE => FibResult::AddrType,
                 _ => return Ok(None),
             };
-            Expr::Fib {
-                result,
-                dreg: word!(register(number(1)?)),
-            }
+            Expr::Fib { result, dreg: word!(register(number(1)?)) }
         }
         "nat" => {
             let port = match optional(5)? {
@@ -513,6 +442,7 @@ fn read_body(name: &str, body: Attrs<'_>, family: Family) -> Result<Option<Expr>
             random: number(3)? == 1,
             offset: optional(4)?.unwrap_or(0),
         },
+        "socket" if number(1)? == SOCKET_TRANSPARENT => Expr::Socket { dreg: word!(register(number(2)?)) },
         "reject" => {
             let code = body.get(2).map(Attr::u8).transpose()?;
             match (number(1)?, code, family) {
