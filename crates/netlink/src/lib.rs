@@ -3,14 +3,18 @@
 //! The only crate that knows netlink's bytes. [`Socket`] carries messages; [`wire`] writes and reads attributes.
 //! Everything is synchronous: a request is answered before the kernel returns from it.
 
+pub mod conntrack;
 mod error;
 pub mod message;
+pub mod nflog;
 pub mod nft;
+mod packet;
 pub mod route;
 mod socket;
 pub mod wire;
 
 pub use error::{EncodeError, Error};
 pub use message::{Ack, Message};
+pub use packet::{PacketTuple, Transport};
 pub use rustix::io::Errno;
 pub use socket::{Buffers, Protocol, Socket};

@@ -42,10 +42,7 @@ pub struct Buffers {
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self {
-            send: 8 << 20,
-            receive: 8 << 20,
-        }
+        Self { send: 8 << 20, receive: 8 << 20 }
     }
 }
 
@@ -66,6 +63,8 @@ pub struct Socket {
     port: u32,
     seq: u32,
     send_buffer: usize,
+    /// Replies were lost: the kernel drops all further ones, silently, until the queue is empty.
+    congested: bool,
     chunk: Vec<u8>,
 }
 
@@ -104,13 +103,7 @@ impl Socket {
         }
         let send_buffer = sockopt::socket_send_buffer_size(fd).map_err(Error::io("SO_SNDBUF"))?;
         // Sequence numbers start apart from 0, which notifications carry.
-        Ok(Self {
-            inner,
-            port,
-            seq: 1,
-            send_buffer,
-            chunk: vec![0; RECEIVE_CHUNK],
-        })
+        Ok(Self { inner, port, seq: 1, send_buffer, congested: false, chunk: vec![0; RECEIVE_CHUNK] })
     }
 
     /// The port by which the kernel knows this socket.
@@ -141,9 +134,7 @@ impl Socket {
     /// # Errors
     /// [`Error::Io`].
     pub fn join(&mut self, group: u32) -> Result<(), Error> {
-        self.inner
-            .add_membership(group)
-            .map_err(from_std("NETLINK_ADD_MEMBERSHIP"))
+        self.inner.add_membership(group).map_err(from_std("NETLINK_ADD_MEMBERSHIP"))
     }
 
     /// Stops receiving notifications of a multicast group.
@@ -151,9 +142,7 @@ impl Socket {
     /// # Errors
     /// [`Error::Io`].
     pub fn leave(&mut self, group: u32) -> Result<(), Error> {
-        self.inner
-            .drop_membership(group)
-            .map_err(from_std("NETLINK_DROP_MEMBERSHIP"))
+        self.inner.drop_membership(group).map_err(from_std("NETLINK_DROP_MEMBERSHIP"))
     }
 
     /// Reports lost messages no longer as [`Error::Overrun`]; for subscribers that count gaps themselves.
@@ -164,15 +153,14 @@ impl Socket {
         self.inner.set_no_enobufs(true).map_err(from_std("NETLINK_NO_ENOBUFS"))
     }
 
-    /// Sends one datagram of complete messages.
+    /// Sends one datagram of complete messages. After an [`Error::Overrun`], what is still queued is thrown away first, or
+    /// else the kernel would drop the replies to this one too.
     ///
     /// # Errors
     /// [`Error::TooBig`] when it does not fit the send buffer, [`Error::Io`] otherwise.
-    pub fn send(&self, datagram: &[u8]) -> Result<(), Error> {
-        let too_big = Error::TooBig {
-            len: datagram.len(),
-            limit: self.send_limit(),
-        };
+    pub fn send(&mut self, datagram: &[u8]) -> Result<(), Error> {
+        self.drain_if_congested();
+        let too_big = Error::TooBig { len: datagram.len(), limit: self.send_limit() };
         if datagram.len() > self.send_limit() {
             return Err(too_big);
         }
@@ -202,7 +190,10 @@ impl Socket {
                     }
                 },
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::io("receive")(errno)),
+                Err(errno) => {
+                    self.congested |= errno == Errno::NOBUFS;
+                    return Err(Error::io("receive")(errno));
+                }
             }
         }
     }
@@ -308,6 +299,16 @@ impl Socket {
         }
     }
 
+    fn drain_if_congested(&mut self) {
+        while self.congested {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            match rustix::net::recv(&self.inner, &mut self.chunk[..], flags) {
+                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(_) => self.congested = false,
+            }
+        }
+    }
+
     fn send_request(&mut self, kind: u16, flags: u16, body: &[u8]) -> Result<u32, Error> {
         let seq = self.next_seq(1);
         let mut datagram = Vec::with_capacity(HEADER_LEN + body.len());
@@ -324,19 +325,11 @@ impl AsFd for Socket {
 }
 
 fn refusal(message: &Message) -> Result<Option<(Errno, Option<String>)>, Error> {
-    Ok(message
-        .ack()?
-        .and_then(|ack| ack.errno.map(|errno| (errno, ack.message))))
+    Ok(message.ack()?.and_then(|ack| ack.errno.map(|errno| (errno, ack.message))))
 }
 
 fn kernel_error(operation: String, errno: Errno, message: Option<String>) -> Error {
-    Error::Kernel {
-        index: None,
-        operation,
-        errno,
-        message,
-        more: 0,
-    }
+    Error::Kernel { index: None, operation, errno, message, more: 0 }
 }
 
 fn from_std(operation: &'static str) -> impl Fn(io::Error) -> Error {

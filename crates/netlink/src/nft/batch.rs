@@ -115,10 +115,7 @@ impl Batch {
             return Ok(());
         }
         if self.len() > socket.send_limit() {
-            return Err(Error::TooBig {
-                len: self.len(),
-                limit: socket.send_limit(),
-            });
+            return Err(Error::TooBig { len: self.len(), limit: socket.send_limit() });
         }
         let count = u32::try_from(self.starts.len()).map_err(|_| Error::malformed("too many operations"))?;
         let first = socket.next_seq(count + 2);
@@ -131,12 +128,7 @@ impl Batch {
                 let Some(place) = message.seq.checked_sub(first).filter(|&n| n <= count) else {
                     continue;
                 };
-                let Some(Ack {
-                    errno,
-                    message: text,
-                    offset,
-                }) = message.ack()?
-                else {
+                let Some(Ack { errno, message: text, offset }) = message.ack()? else {
                     continue;
                 };
                 match (errno, &refused) {
@@ -159,13 +151,7 @@ impl Batch {
 
     fn append(&mut self, request: &Request, op: usize) -> Result<(), EncodeError> {
         self.starts.push((self.messages.len(), op));
-        frame(
-            &mut self.messages,
-            request.kind,
-            request.flags | NLM_F_REQUEST,
-            0,
-            &request.body,
-        )
+        frame(&mut self.messages, request.kind, request.flags | NLM_F_REQUEST, 0, &request.body)
     }
 
     fn datagram(&self, first: u32, generation: Option<u32>) -> Result<Vec<u8>, EncodeError> {
@@ -189,13 +175,7 @@ impl Batch {
             let with_ack = u16::from_ne_bytes([flags[0], flags[1]]) | NLM_F_ACK;
             flags.copy_from_slice(&with_ack.to_ne_bytes());
         }
-        frame(
-            &mut out,
-            BATCH_END,
-            NLM_F_REQUEST,
-            seq + 1,
-            &Writer::netfilter(0, BATCH_RESOURCE).finish()?,
-        )?;
+        frame(&mut out, BATCH_END, NLM_F_REQUEST, seq + 1, &Writer::netfilter(0, BATCH_RESOURCE).finish()?)?;
         Ok(out)
     }
 
@@ -205,20 +185,11 @@ impl Batch {
         let (index, operation) = match found {
             Some((n, start, op)) => {
                 let end = self.starts.get(n + 1).map_or(self.messages.len(), |next| next.0);
-                (
-                    Some(op),
-                    describe(self.messages.get(start..end).unwrap_or_default(), offset),
-                )
+                (Some(op), describe(self.messages.get(start..end).unwrap_or_default(), offset))
             }
             None => (None, "transaction".to_owned()),
         };
-        Error::Kernel {
-            index,
-            operation,
-            errno,
-            message,
-            more,
-        }
+        Error::Kernel { index, operation, errno, message, more }
     }
 }
 

@@ -31,14 +31,7 @@ pub(crate) fn describe(message: &[u8], offset: Option<usize>) -> String {
         msg::NEWRULE => {
             let mut words = format!("add rule to chain {} of table {table}", chain());
             if let Some(comment) = attrs.get(number::rule::USERDATA).and_then(|a| a.value.get(2..)) {
-                words += &format!(
-                    " (comment {:?})",
-                    Attr {
-                        kind: 0,
-                        value: comment
-                    }
-                    .text()
-                );
+                words += &format!(" (comment {:?})", Attr { kind: 0, value: comment }.text());
             }
             if let Some((number, one)) = inside(body, number::rule::EXPRESSIONS, offset)
                 && let Some(name) = one.nested().get(expression::NAME)
@@ -54,20 +47,12 @@ pub(crate) fn describe(message: &[u8], offset: Option<usize>) -> String {
         msg::NEWSET => format!("add map {} to table {table}", text(number::set::NAME)),
         msg::DELSET => format!("delete map {} of table {table}", text(number::set::NAME)),
         msg::NEWSETELEM | msg::DELSETELEM => {
-            let (verb, word) = if kind == msg::NEWSETELEM {
-                ("add", "to")
-            } else {
-                ("delete", "of")
-            };
+            let (verb, word) = if kind == msg::NEWSETELEM { ("add", "to") } else { ("delete", "of") };
             let map = text(number::element::LIST_SET);
-            let list = attrs
-                .get(number::element::LIST_ELEMENTS)
-                .map_or(Attrs::new(&[]), Attr::nested);
+            let list = attrs.get(number::element::LIST_ELEMENTS).map_or(Attrs::new(&[]), Attr::nested);
             let count = list.into_iter().count();
             let only = || list.into_iter().next().filter(|_| count == 1);
-            let one = inside(body, number::element::LIST_ELEMENTS, offset)
-                .map(|(_, e)| e)
-                .or_else(only);
+            let one = inside(body, number::element::LIST_ELEMENTS, offset).map(|(_, e)| e).or_else(only);
             match one {
                 Some(one) => format!("{verb} element {word} map {map} of table {table} ({})", key(one)),
                 None => format!("{verb} {count} elements {word} map {map} of table {table}"),
@@ -79,12 +64,7 @@ pub(crate) fn describe(message: &[u8], offset: Option<usize>) -> String {
 
 fn key(element: Attr<'_>) -> String {
     let attrs = element.nested();
-    let value = |kind| {
-        attrs
-            .get(kind)
-            .and_then(|k| k.nested().get(number::data::VALUE))
-            .map(|v| hex(v.value))
-    };
+    let value = |kind| attrs.get(kind).and_then(|k| k.nested().get(number::data::VALUE)).map(|v| hex(v.value));
     match (value(number::element::KEY), value(number::element::KEY_END)) {
         (Some(from), Some(to)) if from != to => format!("keys {from} to {to}"),
         (Some(key), _) => format!("key {key}"),

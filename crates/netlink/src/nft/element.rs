@@ -61,26 +61,15 @@ pub(crate) fn write(
     };
     for key in [from, to] {
         if key.len() != spec.key_len() {
-            return Err(EncodeError::KeyLength {
-                map: map.to_owned(),
-                got: key.len(),
-                want: spec.key_len(),
-            });
+            return Err(EncodeError::KeyLength { map: map.to_owned(), got: key.len(), want: spec.key_len() });
         }
     }
     // The fields of a concatenation are compared one by one; for a single field, the bytes are.
-    let ordered = if is_pipapo(spec) {
-        fields(spec, from).zip(fields(spec, to)).all(|(f, t)| f <= t)
-    } else {
-        from <= to
-    };
+    let ordered =
+        if is_pipapo(spec) { fields(spec, from).zip(fields(spec, to)).all(|(f, t)| f <= t) } else { from <= to };
     let single = !is_tree(spec) && !is_pipapo(spec);
     if !ordered || (single && from != to) {
-        return Err(EncodeError::Range {
-            map: map.to_owned(),
-            from: from.clone(),
-            to: to.clone(),
-        });
+        return Err(EncodeError::Range { map: map.to_owned(), from: from.clone(), to: to.clone() });
     }
     w.nest(LIST_ELEM, |w| {
         expression::write_value(w, attr::KEY, from);
@@ -132,12 +121,7 @@ pub(crate) fn read(attrs: Attrs<'_>) -> Result<Option<Raw>, Error> {
     let flags = attrs.get(attr::FLAGS).map_or(Ok(0), Attr::be32)?;
     let value = |kind| -> Result<Option<Vec<u8>>, Error> {
         match attrs.get(kind) {
-            Some(key) => Ok(Some(
-                key.nested()
-                    .need(super::number::data::VALUE, "value of a key")?
-                    .value
-                    .to_vec(),
-            )),
+            Some(key) => Ok(Some(key.nested().need(super::number::data::VALUE, "value of a key")?.value.to_vec())),
             None => Ok(None),
         }
     };
@@ -161,13 +145,7 @@ pub(crate) fn read(attrs: Attrs<'_>) -> Result<Option<Raw>, Error> {
     for one in expressions {
         counter = counter.or(expression::read(one.nested(), tortie_ruleset::Family::Inet)?.1);
     }
-    Ok(Some(Raw {
-        key,
-        start: flags & attr::F_INTERVAL_END == 0,
-        key_end: value(attr::KEY_END)?,
-        data,
-        counter,
-    }))
+    Ok(Some(Raw { key, start: flags & attr::F_INTERVAL_END == 0, key_end: value(attr::KEY_END)?, data, counter }))
 }
 
 /// Puts the ends of ranges together, sorts by key, and gives each element its counter.
@@ -182,14 +160,7 @@ pub(crate) fn assemble(spec: &MapSpec, mut raw: Vec<Raw>) -> Vec<(Element, Optio
         };
         if !is_tree(spec) {
             let to = one.key_end.unwrap_or_else(|| key.clone());
-            out.push((
-                Element::Range {
-                    from: key,
-                    to,
-                    data: one.data,
-                },
-                one.counter,
-            ));
+            out.push((Element::Range { from: key, to, data: one.data }, one.counter));
             continue;
         }
         // A start closes the range before it as well: that is how the kernel's lookup sees it.
@@ -226,11 +197,7 @@ mod tests {
     }
 
     fn range(from: u16, to: u16) -> Element {
-        Element::Range {
-            from: from.to_be_bytes().to_vec(),
-            to: to.to_be_bytes().to_vec(),
-            data: None,
-        }
+        Element::Range { from: from.to_be_bytes().to_vec(), to: to.to_be_bytes().to_vec(), data: None }
     }
 
     fn through_the_wire(spec: &MapSpec, elements: &[Element]) -> Vec<Element> {
@@ -273,22 +240,13 @@ mod tests {
     #[test]
     fn wrong_keys_and_ranges_are_refused() {
         let mut w = Writer::new();
-        let hash = MapSpec {
-            kind: MapKind::Hash,
-            ..tree()
-        };
+        let hash = MapSpec { kind: MapKind::Hash, ..tree() };
         let refused = |w: &mut Writer, spec: &MapSpec, e: &Element| write(w, "m", spec, e, true).unwrap_err();
         assert!(matches!(
             refused(&mut w, &tree(), &Element::key(vec![1])),
             EncodeError::KeyLength { got: 1, want: 2, .. }
         ));
-        assert!(matches!(
-            refused(&mut w, &hash, &range(1, 2)),
-            EncodeError::Range { .. }
-        ));
-        assert!(matches!(
-            refused(&mut w, &tree(), &range(2, 1)),
-            EncodeError::Range { .. }
-        ));
+        assert!(matches!(refused(&mut w, &hash, &range(1, 2)), EncodeError::Range { .. }));
+        assert!(matches!(refused(&mut w, &tree(), &range(2, 1)), EncodeError::Range { .. }));
     }
 }

@@ -24,8 +24,7 @@ const KEY_TYPES: [KeyType; 8] = [
 
 /// Number by which `nft` knows a key: that of its only type, or those of all fields, six bits each.
 fn key_type(key: &[KeyType]) -> u32 {
-    key.iter()
-        .fold(0, |number, field| number << TYPE_BITS | field.nft_type())
+    key.iter().fold(0, |number, field| number << TYPE_BITS | field.nft_type())
 }
 
 /// The fields packed in a number; `None` when one is not of ours.
@@ -70,11 +69,7 @@ pub(crate) fn write(w: &mut Writer, name: &str, spec: &MapSpec) {
         flags |= set::F_TIMEOUT;
     }
     if spec.key.is_empty() {
-        w.fail(EncodeError::KeyLength {
-            map: name.to_owned(),
-            got: 0,
-            want: 1,
-        });
+        w.fail(EncodeError::KeyLength { map: name.to_owned(), got: 0, want: 1 });
     }
     w.text(set::NAME, name);
     w.be32(set::FLAGS, flags);
@@ -124,10 +119,7 @@ pub(crate) fn read(attrs: Attrs<'_>) -> Result<(String, Option<MapSpec>), Error>
     } else if number(set::DATA_TYPE)? == set::DATA_VERDICT {
         Some(DataType::Verdict)
     } else {
-        Some(DataType::Value {
-            len: number(set::DATA_LEN)?,
-            nft_type: number(set::DATA_TYPE)?,
-        })
+        Some(DataType::Value { len: number(set::DATA_LEN)?, nft_type: number(set::DATA_TYPE)? })
     };
     let size = match attrs.get(set::DESC).and_then(|d| d.nested().get(set::DESC_SIZE)) {
         Some(size) => Some(size.be32()?),
@@ -148,11 +140,7 @@ pub(crate) fn read(attrs: Attrs<'_>) -> Result<(String, Option<MapSpec>), Error>
     let spec = MapSpec {
         key,
         data,
-        kind: if flags & set::F_INTERVAL == 0 {
-            MapKind::Hash
-        } else {
-            MapKind::Interval
-        },
+        kind: if flags & set::F_INTERVAL == 0 { MapKind::Hash } else { MapKind::Interval },
         size,
         counter: !expressions.is_empty(),
         timeout: flags & set::F_TIMEOUT != 0,

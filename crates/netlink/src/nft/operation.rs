@@ -30,10 +30,7 @@ impl TableId {
     /// The table of this family and name.
     #[must_use]
     pub fn new(family: Family, name: &str) -> Self {
-        Self {
-            family,
-            name: name.into(),
-        }
+        Self { family, name: name.into() }
     }
 }
 
@@ -65,9 +62,7 @@ pub(crate) fn family_number(family: Family) -> u8 {
 
 /// The family of a `NFPROTO_*` number, if tables of it can be of ours.
 pub(crate) fn read_family(number: u8) -> Option<Family> {
-    [Family::Inet, Family::Ip, Family::Ip6]
-        .into_iter()
-        .find(|&f| family_number(f) == number)
+    [Family::Inet, Family::Ip, Family::Ip6].into_iter().find(|&f| family_number(f) == number)
 }
 
 /// Flags of a table (`NFT_TABLE_F_*`).
@@ -76,31 +71,23 @@ pub struct TableFlags {
     /// Only the socket that made the table can change it; others get `EPERM`, and `nft flush ruleset` passes it by.
     /// Without `persist`, the table goes when the socket closes.
     pub owner: bool,
-    /// The table stays when its owner goes, and the next socket that adds it with both flags takes it over. Linux 6.9.
+    /// The table stays when its owner goes; it then reads back with this flag alone, anybody can change it, and the
+    /// next socket that adds it with both flags takes it over. Linux 6.9.
     pub persist: bool,
 }
 
 impl TableFlags {
     /// Neither.
-    pub const NONE: Self = Self {
-        owner: false,
-        persist: false,
-    };
+    pub const NONE: Self = Self { owner: false, persist: false };
     /// Both.
-    pub const OWNED: Self = Self {
-        owner: true,
-        persist: true,
-    };
+    pub const OWNED: Self = Self { owner: true, persist: true };
 
     fn bits(self) -> u32 {
         u32::from(self.owner) << 1 | u32::from(self.persist) << 2
     }
 
     pub(crate) fn from_bits(bits: u32) -> Self {
-        Self {
-            owner: bits & 2 != 0,
-            persist: bits & 4 != 0,
-        }
+        Self { owner: bits & 2 != 0, persist: bits & 4 != 0 }
     }
 }
 
@@ -230,42 +217,21 @@ impl Op {
     #[must_use]
     pub fn create(table: &Table, flags: TableFlags) -> Vec<Self> {
         let id = TableId::from(table);
-        let mut ops = vec![Self::AddTable {
-            table: id.clone(),
-            flags,
-        }];
+        let mut ops = vec![Self::AddTable { table: id.clone(), flags }];
         for (name, (spec, _)) in &table.maps {
-            ops.push(Self::AddMap {
-                table: id.clone(),
-                map: name.clone(),
-                spec: spec.clone(),
-            });
+            ops.push(Self::AddMap { table: id.clone(), map: name.clone(), spec: spec.clone() });
         }
         for (name, chain) in &table.chains {
-            ops.push(Self::AddChain {
-                table: id.clone(),
-                chain: name.clone(),
-                base: chain.base,
-            });
+            ops.push(Self::AddChain { table: id.clone(), chain: name.clone(), base: chain.base });
         }
         for (name, (spec, elements)) in table.maps.iter().filter(|(_, (_, elements))| !elements.is_empty()) {
             let (map, spec, elements) = (name.clone(), spec.clone(), elements.clone());
-            ops.push(Self::AddElements {
-                table: id.clone(),
-                map,
-                spec,
-                elements,
-            });
+            ops.push(Self::AddElements { table: id.clone(), map, spec, elements });
         }
         for (name, chain) in &table.chains {
             for rule in &chain.rules {
                 let (chain, rule) = (name.clone(), rule.clone());
-                ops.push(Self::AddRule {
-                    table: id.clone(),
-                    chain,
-                    place: Place::End,
-                    rule,
-                });
+                ops.push(Self::AddRule { table: id.clone(), chain, place: Place::End, rule });
             }
         }
         ops
@@ -289,10 +255,7 @@ impl Op {
     pub(crate) fn encode(&self) -> Result<Encoded<'_>, EncodeError> {
         let mut flags = 0;
         let (kind, w) = match self {
-            Self::AddTable {
-                table,
-                flags: table_flags,
-            } => {
+            Self::AddTable { table, flags: table_flags } => {
                 flags = NLM_F_CREATE;
                 let mut w = start(table, number::table::NAME);
                 w.be32(number::table::FLAGS, table_flags.bits());
@@ -318,12 +281,7 @@ impl Op {
                 w.text(number::rule::CHAIN, chain);
                 (msg::DELRULE, w)
             }
-            Self::AddRule {
-                table,
-                chain,
-                place,
-                rule,
-            } => {
+            Self::AddRule { table, chain, place, rule } => {
                 let mut w = start(table, number::rule::TABLE);
                 w.text(number::rule::CHAIN, chain);
                 flags = match place {
@@ -356,40 +314,14 @@ impl Op {
                 w.text(number::set::NAME, map);
                 (msg::DELSET, w)
             }
-            Self::AddElements {
-                table,
-                map,
-                spec,
-                elements,
-            } => {
-                return Ok(Encoded::Elements(ElementList {
-                    add: true,
-                    table,
-                    map,
-                    spec,
-                    rest: elements,
-                }));
+            Self::AddElements { table, map, spec, elements } => {
+                return Ok(Encoded::Elements(ElementList { add: true, table, map, spec, rest: elements }));
             }
-            Self::DeleteElements {
-                table,
-                map,
-                spec,
-                elements,
-            } => {
-                return Ok(Encoded::Elements(ElementList {
-                    add: false,
-                    table,
-                    map,
-                    spec,
-                    rest: elements,
-                }));
+            Self::DeleteElements { table, map, spec, elements } => {
+                return Ok(Encoded::Elements(ElementList { add: false, table, map, spec, rest: elements }));
             }
         };
-        Ok(Encoded::One(Request {
-            kind,
-            flags,
-            body: w.finish()?,
-        }))
+        Ok(Encoded::One(Request { kind, flags, body: w.finish()? }))
     }
 }
 
@@ -400,19 +332,10 @@ fn start(table: &TableId, attribute: u16) -> Writer {
 }
 
 /// `enum nf_inet_hooks`.
-const HOOKS: [Hook; 5] = [
-    Hook::Prerouting,
-    Hook::Input,
-    Hook::Forward,
-    Hook::Output,
-    Hook::Postrouting,
-];
+const HOOKS: [Hook; 5] = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
 /// Names of chain types.
-const KINDS: [(ChainKind, &str); 3] = [
-    (ChainKind::Filter, "filter"),
-    (ChainKind::Nat, "nat"),
-    (ChainKind::Route, "route"),
-];
+const KINDS: [(ChainKind, &str); 3] =
+    [(ChainKind::Filter, "filter"), (ChainKind::Nat, "nat"), (ChainKind::Route, "route")];
 
 pub(crate) fn read_hook(number: u32) -> Option<Hook> {
     HOOKS.get(usize::try_from(number).ok()?).copied()
@@ -441,21 +364,14 @@ fn write_rule(w: &mut Writer, family: Family, rule: &Rule) {
         }
     });
     let Some(comment) = &rule.comment else { return };
-    match u8::try_from(comment.len() + 1)
-        .ok()
-        .filter(|_| comment.len() <= COMMENT_MAX)
-    {
+    match u8::try_from(comment.len() + 1).ok().filter(|_| comment.len() <= COMMENT_MAX) {
         Some(len) => {
             let mut userdata = vec![number::rule::USERDATA_COMMENT, len];
             userdata.extend_from_slice(comment.as_bytes());
             userdata.push(0);
             w.bytes(number::rule::USERDATA, &userdata);
         }
-        None => w.fail(EncodeError::TextTooLong {
-            what: "comment",
-            text: comment.clone(),
-            limit: COMMENT_MAX,
-        }),
+        None => w.fail(EncodeError::TextTooLong { what: "comment", text: comment.clone(), limit: COMMENT_MAX }),
     }
 }
 
@@ -497,15 +413,7 @@ impl ElementList<'_> {
         }
         self.rest = &self.rest[taken..];
         w.nest(number::element::LIST_ELEMENTS, |w| w.attributes(&list));
-        let (kind, flags) = if self.add {
-            (msg::NEWSETELEM, NLM_F_CREATE)
-        } else {
-            (msg::DELSETELEM, 0)
-        };
-        Ok(Some(Request {
-            kind,
-            flags,
-            body: w.finish()?,
-        }))
+        let (kind, flags) = if self.add { (msg::NEWSETELEM, NLM_F_CREATE) } else { (msg::DELSETELEM, 0) };
+        Ok(Some(Request { kind, flags, body: w.finish()? }))
     }
 }

@@ -73,9 +73,7 @@ pub struct TableState {
 pub fn generation(socket: &mut Socket) -> Result<Generation, Error> {
     let body = Writer::netfilter(0, 0).finish()?;
     let replies = socket.request(msg::GETGEN, 0, &body, || "read the generation".to_owned())?;
-    let reply = replies
-        .first()
-        .ok_or_else(|| Error::malformed("no answer to a request for the generation"))?;
+    let reply = replies.first().ok_or_else(|| Error::malformed("no answer to a request for the generation"))?;
     let attrs = Attrs::netfilter(&reply.body);
     Ok(Generation {
         id: attrs.need(gen_attr::ID, "generation")?.be32()?,
@@ -122,9 +120,7 @@ pub fn read_table(socket: &mut Socket, table: &TableId) -> Result<Option<TableSt
             return state;
         }
     }
-    Err(Error::Interrupted {
-        operation: format!("read table {table}"),
-    })
+    Err(Error::Interrupted { operation: format!("read table {table}") })
 }
 
 fn read_once(socket: &mut Socket, id: &TableId, generation: u32) -> Result<Option<TableState>, Error> {
@@ -134,12 +130,7 @@ fn read_once(socket: &mut Socket, id: &TableId, generation: u32) -> Result<Optio
     let mut state = TableState {
         generation,
         info,
-        table: Table {
-            family: id.family,
-            name: id.name.to_string(),
-            maps: BTreeMap::new(),
-            chains: BTreeMap::new(),
-        },
+        table: Table { family: id.family, name: id.name.to_string(), maps: BTreeMap::new(), chains: BTreeMap::new() },
         rules: BTreeMap::new(),
         element_counters: BTreeMap::new(),
         foreign: Vec::new(),
@@ -149,13 +140,7 @@ fn read_once(socket: &mut Socket, id: &TableId, generation: u32) -> Result<Optio
         match base {
             ChainBase::None => drop(state.table.chains.insert(name, Chain::default())),
             ChainBase::Known(base) => {
-                drop(state.table.chains.insert(
-                    name,
-                    Chain {
-                        base: Some(base),
-                        rules: Vec::new(),
-                    },
-                ));
+                drop(state.table.chains.insert(name, Chain { base: Some(base), rules: Vec::new() }));
             }
             ChainBase::Foreign => state.foreign.push(name),
         }
@@ -245,9 +230,7 @@ fn dump(
     let mut messages = socket.dump(kind, 0, &w.finish()?, || format!("list {what} of table {table}"))?;
     messages.retain(|m| {
         m.body.first() == Some(&family_number(table.family))
-            && Attrs::netfilter(&m.body)
-                .get(table_attribute)
-                .is_some_and(|a| a.text() == *table.name)
+            && Attrs::netfilter(&m.body).get(table_attribute).is_some_and(|a| a.text() == *table.name)
     });
     Ok(messages)
 }
@@ -271,10 +254,7 @@ fn read_chain(message: &Message) -> Result<(String, ChainBase), Error> {
         (Some(hook_kind), Some(kind)) => ChainBase::Known(BaseChain {
             kind,
             hook: hook_kind,
-            priority: hook
-                .need(number::chain::HOOK_PRIORITY, "priority of a chain")?
-                .be32()?
-                .cast_signed(),
+            priority: hook.need(number::chain::HOOK_PRIORITY, "priority of a chain")?.be32()?.cast_signed(),
             policy: match attrs.get(number::chain::POLICY).map_or(Ok(1), Attr::be32)? {
                 0 => Policy::Drop,
                 _ => Policy::Accept,
@@ -286,15 +266,9 @@ fn read_chain(message: &Message) -> Result<(String, ChainBase), Error> {
 }
 
 fn read_rule(table: &TableId, attrs: Attrs<'_>) -> Result<(String, Rule, RuleState), Error> {
-    let mut rule = Rule {
-        exprs: Vec::new(),
-        comment: attrs.get(number::rule::USERDATA).and_then(read_comment),
-    };
+    let mut rule = Rule { exprs: Vec::new(), comment: attrs.get(number::rule::USERDATA).and_then(read_comment) };
     let mut counter = None;
-    for one in attrs
-        .get(number::rule::EXPRESSIONS)
-        .map_or(Attrs::new(&[]), Attr::nested)
-    {
+    for one in attrs.get(number::rule::EXPRESSIONS).map_or(Attrs::new(&[]), Attr::nested) {
         let (expr, values): (Expr, _) = expression::read(one.nested(), table.family)?;
         counter = counter.or(values);
         rule.exprs.push(expr);
