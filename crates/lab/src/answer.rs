@@ -133,14 +133,12 @@ pub fn redirect_table(except: &[(Protocol, u16)]) -> Table {
             rules.push(Rule { exprs: to_catch_all(protocol, v4), comment: None });
         }
     }
-    // Connections of a host to itself pass the output hook alone; those to others must stay as they are.
-    let mut from_here = rules.clone();
-    let to_itself = [
-        Expr::Fib { result: FibResult::AddrType, dreg: R0 },
-        Expr::Cmp { sreg: R0, op: CmpOp::Neq, data: RTN_LOCAL.to_ne_bytes().to_vec() },
-        Expr::Verdict(Verdict::Return),
-    ];
-    from_here.insert(0, Rule { exprs: to_itself.to_vec(), comment: None });
+    // Connections of a host to itself pass the output hook alone; those to others, and to the loopback address, stay as
+    // they are.
+    let mut from_here: Vec<Rule> = not_redirected().into_iter().map(|exprs| Rule { exprs, comment: None }).collect();
+    from_here.extend(rules.iter().cloned());
+    let taken = vec![Expr::Socket { dreg: R0 }, Expr::Verdict(Verdict::Return)];
+    rules.insert(0, Rule { exprs: taken, comment: Some("a program of one's own listens there".to_owned()) });
     let chain = |hook, rules| Chain {
         base: Some(BaseChain { kind: ChainKind::Nat, hook, priority: -100, policy: Policy::Accept }),
         rules,
@@ -171,6 +169,30 @@ fn to_catch_all(protocol: Protocol, v4: bool) -> Vec<Expr> {
         Expr::Nat { kind: NatKind::Dnat, family, addr: R0, port: Some(PORT) },
     ]);
     exprs
+}
+
+/// What leaves the host, or goes to a loopback address.
+fn not_redirected() -> [Vec<Expr>; 3] {
+    let done = Expr::Verdict(Verdict::Return);
+    let address = |family, offset, address: &[u8]| {
+        let len = u32::try_from(address.len()).expect("at most 16 bytes");
+        vec![
+            Expr::Meta { key: MetaKey::NfProto, dreg: R0 },
+            Expr::Cmp { sreg: R0, op: CmpOp::Eq, data: vec![family] },
+            Expr::Payload { base: PayloadBase::Network, offset, len, dreg: R0 },
+            Expr::Cmp { sreg: R0, op: CmpOp::Eq, data: address.to_vec() },
+            done.clone(),
+        ]
+    };
+    [
+        vec![
+            Expr::Fib { result: FibResult::AddrType, dreg: R0 },
+            Expr::Cmp { sreg: R0, op: CmpOp::Neq, data: RTN_LOCAL.to_ne_bytes().to_vec() },
+            done.clone(),
+        ],
+        address(NFPROTO_IPV4, 16, &[127]),
+        address(NFPROTO_IPV6, 24, &Ipv6Addr::LOCALHOST.octets()),
+    ]
 }
 
 /// `RTN_LOCAL`.

@@ -16,6 +16,7 @@ use std::{
 use ipnet::IpNet;
 use tortie_model::Protocol;
 use tortie_netlink::route::{Batch, Route, Routes};
+use tortie_ruleset::Table;
 
 use crate::{
     address::{Families, PodAddresses, mac, pod_link, wire_addresses, wire_link},
@@ -27,6 +28,7 @@ use crate::{
     pod::{NodeSpec, OutsideSpec, Place, PodSpec},
     sandbox::{Sandbox, ipv6_available},
     server::{Listener, OwnerId, Server, Speaks},
+    table,
 };
 
 /// Ports that every node answers on besides those of its pods: ssh, http, https, a metrics exporter, the API server
@@ -297,12 +299,28 @@ impl Topology {
             }
             by_node.entry(&spec.node).or_default().push(spec);
         }
+        // All given addresses first: those that are taken from the nodes' ranges go around them.
+        let given = |specs: &[&PodSpec]| -> Vec<(Place, Vec<IpAddr>)> {
+            let own = specs.iter().filter(|s| !s.host_network);
+            own.map(|s| (s.place(), s.addresses.clone())).collect()
+        };
+        self.claim(by_node.values().flat_map(|specs| given(specs)).collect())?;
+        let mut result = Ok(());
         for (node, specs) in by_node {
-            let (hosted, own): (Vec<_>, Vec<_>) = specs.into_iter().partition(|s| s.host_network);
-            for spec in hosted {
-                self.add_hosted(node, spec)?;
+            if result.is_ok() {
+                result = self.add_to_node(node, &specs);
+            } else {
+                self.unclaim(given(&specs).iter().flat_map(|(_, addresses)| addresses));
             }
-            self.add_to_node(node, &own)?;
+        }
+        result
+    }
+
+    fn add_to_node(&mut self, node: &str, specs: &[&PodSpec]) -> Result<(), LabError> {
+        let (hosted, own): (Vec<&PodSpec>, Vec<&PodSpec>) = specs.iter().copied().partition(|s| s.host_network);
+        self.add_own(node, &own)?;
+        for spec in hosted {
+            self.add_hosted(node, spec)?;
         }
         Ok(())
     }
@@ -323,11 +341,9 @@ impl Topology {
         Ok(())
     }
 
-    fn add_to_node(&mut self, node_name: &str, specs: &[&PodSpec]) -> Result<(), LabError> {
-        // Given addresses first: those that are taken from the ranges go around them.
-        let given = specs.iter().filter(|s| !s.addresses.is_empty());
-        let mut claimed: Vec<IpAddr> = given.clone().flat_map(|s| s.addresses.clone()).collect();
-        self.claim(given.map(|s| (s.place(), s.addresses.clone())).collect())?;
+    /// Pods in namespaces of their own. The addresses given to them are theirs already.
+    fn add_own(&mut self, node_name: &str, specs: &[&PodSpec]) -> Result<(), LabError> {
+        let mut taken_here: Vec<IpAddr> = Vec::new();
         let mut addresses: Vec<Vec<IpAddr>> = Vec::new();
         let mut failure = None;
         for spec in specs {
@@ -341,7 +357,7 @@ impl Topology {
                 break;
             };
             self.owners.extend(taken.iter().map(|a| (*a, spec.place())));
-            claimed.extend(&taken);
+            taken_here.extend(&taken);
             addresses.push(taken);
         }
         let made = match failure {
@@ -349,8 +365,8 @@ impl Topology {
             None => self.make_pods(node_name, specs, addresses),
         };
         if made.is_err() {
-            self.nodes.get_mut(node_name).expect("looked up by the caller").pool.release(&claimed);
-            self.unclaim(&claimed);
+            self.nodes.get_mut(node_name).expect("looked up by the caller").pool.release(&taken_here);
+            self.unclaim(taken_here.iter().chain(specs.iter().flat_map(|s| &s.addresses)));
         }
         made
     }
@@ -467,6 +483,13 @@ impl Topology {
             Err(LabError::Socket { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => Ok(()),
             Err(e) => Err(e),
         }
+    }
+
+    /// Puts a table in the place of the one of its name on every node.
+    pub(crate) fn replace_table_on_nodes(&self, table: &Table) -> Result<(), LabError> {
+        let visits = self.nodes.values().map(|n| (&n.router.netns, ()));
+        Netns::visit(visits.collect::<Vec<_>>(), |()| table::replace(table))?;
+        Ok(())
     }
 
     /// Where packets of `place` come from and go to; `None` when there is no such place.

@@ -10,6 +10,12 @@ use tortie_lab::{
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
+/// What all tests share.
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) outside: crate::outside::Outside,
+}
+
 /// Two nodes, no pods.
 pub(crate) fn two_nodes(sandbox: &Sandbox, families: Families) -> Result<Topology> {
     let mut topology = Topology::new(sandbox, families)?;

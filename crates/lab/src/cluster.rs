@@ -1,0 +1,329 @@
+//! A cluster: the topology, with a node loop in each of its nodes, kept as some objects ask for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Objects, Staged, Stager, StagingError};
+use tortie_model::{Pod, Service as ServiceObject, TargetPort, canonical};
+use tortie_node::{Change, Node, NodeError, NodeOptions};
+use tortie_plan::{NodeFacts, PodInterface};
+use tortie_policy::{Delta, Index, PodKey};
+
+use crate::dns::{ServiceRecord, Zone};
+use crate::error::LabError;
+use crate::pod::{NodeSpec, OutsideSpec, Place, PodSpec};
+use crate::probe::Prober;
+use crate::sandbox::Sandbox;
+use crate::service::{Backend, Service, ServicePort, Target};
+use crate::topology::Topology;
+use crate::witness::Witness;
+use crate::Answers;
+
+/// How the names of all pod links begin.
+const POD_LINKS: &str = "tor";
+
+/// What can go wrong while a cluster is made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The objects cannot be placed.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// A namespace, link or socket could not be had.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// A node does not enforce what it should.
+    #[error("node {name}: {source}")]
+    Node {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        source: NodeError,
+    },
+}
+
+impl From<crate::netns::NetnsError> for ClusterError {
+    fn from(e: crate::netns::NetnsError) -> Self {
+        Self::Lab(e.into())
+    }
+}
+
+/// A running cluster. It vanishes when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    // Dropped in this order: readers before the sockets' namespaces.
+    pub(crate) witness: Witness,
+    pub(crate) prober: Prober,
+    pub(crate) nodes: BTreeMap<Arc<str>, Node>,
+    pub(crate) topology: Topology,
+    stager: Stager,
+    staged: Staged,
+    index: Index,
+}
+
+impl Cluster {
+    /// A cluster on this ground without objects but its DNS.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn boot(sandbox: &Sandbox, ground: Ground) -> Result<Self, ClusterError> {
+        let mut topology = Topology::new(sandbox, ground.families)?;
+        let outside: Vec<_> = ground
+            .outside
+            .iter()
+            .map(|host| OutsideSpec { name: host.name.clone(), addresses: host.addresses.clone() })
+            .collect();
+        topology.add_outside(&outside)?;
+        let mut cluster = Self {
+            witness: Witness::start()?,
+            prober: Prober::start()?,
+            nodes: BTreeMap::new(),
+            topology,
+            stager: Stager::new(ground),
+            staged: Staged::default(),
+            index: Index::default(),
+        };
+        cluster.sync(&Objects::default())?;
+        Ok(cluster)
+    }
+
+    /// Makes the cluster what the objects ask for, and returns when every node enforces it.
+    ///
+    /// What goes away is closed before it is taken down; what is new is closed until its policies are in force.
+    ///
+    /// # Errors
+    /// What the kernel refused; or objects that cannot be placed, and then nothing has changed.
+    pub fn sync(&mut self, objects: &Objects) -> Result<(), ClusterError> {
+        let staged = self.stager.stage(objects)?;
+        let deltas = staged.deltas_since(&self.staged);
+        let old = std::mem::replace(&mut self.staged, staged);
+        for delta in &deltas {
+            self.index.apply(delta.clone());
+        }
+        self.add_nodes()?;
+        let (gone, rest): (Vec<_>, Vec<_>) = deltas.into_iter().partition(|d| matches!(d, Delta::PodRemoved { .. }));
+        self.remove_pods(&gone, &old)?;
+        let attached = self.add_pods()?;
+        for (name, node) in &mut self.nodes {
+            let attached = attached.iter().filter(|(on, ..)| on == name);
+            let change = Change {
+                deltas: rest.clone(),
+                attached: attached.map(|(_, pod, interface)| (pod.clone(), interface.clone())).collect(),
+                detached: Vec::new(),
+            };
+            update(name, node, change)?;
+        }
+        self.publish()?;
+        self.settle()
+    }
+
+    /// Waits until no node has anything left to do: removals after their grace time, and revocation.
+    ///
+    /// # Errors
+    /// What a node could not do.
+    pub fn settle(&mut self) -> Result<(), ClusterError> {
+        for (name, node) in &mut self.nodes {
+            while let Some(due) = node.tick(Instant::now()).map_err(|source| ClusterError::Node { name: name.clone(), source })? {
+                // A deadline, not a guess: the grace time of removals.
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_nodes(&mut self) -> Result<(), ClusterError> {
+        for node in &self.staged.nodes {
+            let name = &node.meta.name;
+            if self.nodes.contains_key(name) {
+                continue;
+            }
+            self.topology.add_nodes(&[NodeSpec {
+                name: name.to_string(),
+                addresses: node.addresses.clone(),
+                pod_ranges: node.pod_cidrs.clone(),
+            }])?;
+            let facts = NodeFacts {
+                name: name.clone(),
+                interface_prefix: POD_LINKS.into(),
+                pod_ranges: node.pod_cidrs.clone(),
+                interfaces: BTreeMap::new(),
+            };
+            let place = Place::Node(name.to_string());
+            let netns = self.topology.endpoint(&place).expect("it was just made").netns;
+            let opened = netns.run(|| Node::open(facts, NodeOptions::default()))?;
+            let failed = |source| ClusterError::Node { name: name.clone(), source };
+            let mut opened = opened.map_err(failed)?;
+            self.witness.watch(opened.denials().map_err(failed)?)?;
+            // A node that joins late learns what the others know.
+            let known = Change { deltas: self.staged_deltas_for_late_node(), ..Change::default() };
+            update(name, &mut opened, known)?;
+            self.nodes.insert(name.clone(), opened);
+        }
+        Ok(())
+    }
+
+    /// Everything that older nodes know already; a node made together with the others gets it a second time, which
+    /// changes nothing.
+    fn staged_deltas_for_late_node(&self) -> Vec<Delta> {
+        self.staged.deltas_since(&Staged::default())
+    }
+
+    fn remove_pods(&mut self, gone: &[Delta], old: &Staged) -> Result<(), ClusterError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<PodKey> = gone
+            .iter()
+            .filter_map(|d| match d {
+                Delta::PodRemoved { key, .. } => Some(key.clone()),
+                _ => None,
+            })
+            .collect();
+        for (name, node) in &mut self.nodes {
+            let change = Change { deltas: gone.to_vec(), attached: Vec::new(), detached: keys.clone() };
+            update(name, node, change)?;
+        }
+        for key in keys.iter().filter(|k| old.pods.contains_key(k)) {
+            self.topology.remove_pod(&key.namespace, &key.name)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the pods that are not there yet; returns the links of those on a network of their own, by node.
+    fn add_pods(&mut self) -> Result<Vec<(Arc<str>, PodKey, PodInterface)>, ClusterError> {
+        let place = |key: &PodKey| Place::pod(&key.namespace, &key.name);
+        let new: Vec<(PodKey, Pod)> = self
+            .staged
+            .pods
+            .iter()
+            .filter(|(key, _)| self.topology.endpoint(&place(key)).is_none())
+            .map(|(key, pod)| (key.clone(), pod.clone()))
+            .collect();
+        let specs: Vec<PodSpec> = new.iter().map(|(_, pod)| pod_spec(pod)).collect();
+        self.topology.add_pods(&specs)?;
+        let mut attached = Vec::new();
+        for (key, pod) in new {
+            let endpoint = self.topology.endpoint(&place(&key)).expect("it was just made");
+            if let (Some((name, index)), Some(node)) = (endpoint.link, pod.node) {
+                attached.push((node, key, PodInterface { name: name.into(), index }));
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Tells Services and DNS what is there.
+    fn publish(&mut self) -> Result<(), ClusterError> {
+        let services: Vec<Service> = self.staged.services.values().map(|s| self.service(&s.service, &s.backends)).collect();
+        self.topology.set_services(&services)?;
+        *self.topology.zone().write().unwrap_or_else(std::sync::PoisonError::into_inner) = self.zone();
+        Ok(())
+    }
+
+    fn service(&self, service: &ServiceObject, backends: &[PodKey]) -> Service {
+        Service {
+            namespace: service.meta.namespace.to_string(),
+            name: service.meta.name.to_string(),
+            addresses: service.cluster_ips.clone(),
+            ports: service
+                .ports
+                .iter()
+                .map(|p| ServicePort {
+                    protocol: p.protocol,
+                    port: p.port,
+                    target: match &p.target {
+                        TargetPort::Number(n) => Target::Number(*n),
+                        TargetPort::Name(name) => Target::Name(name.to_string()),
+                    },
+                })
+                .collect(),
+            backends: backends
+                .iter()
+                .filter_map(|key| self.staged.pods.get(key))
+                .map(|pod| Backend {
+                    name: pod.key(),
+                    addresses: pod.ips.iter().map(|ip| canonical(*ip)).collect(),
+                    ports: pod
+                        .ports
+                        .iter()
+                        .filter_map(|p| Some(((p.name.as_ref()?.to_string(), p.protocol), p.number)))
+                        .collect(),
+                })
+                .collect(),
+        }
+    }
+
+    fn zone(&self) -> Zone {
+        let mut zone = Zone::default();
+        let namespaces: BTreeSet<_> = self.index.namespaces().map(|n| n.name().to_string()).collect();
+        zone.namespaces = namespaces.into_iter().collect();
+        for (key, staged) in &self.staged.services {
+            let service = &staged.service;
+            let pods = || staged.backends.iter().filter_map(|key| self.staged.pods.get(key));
+            let record = match &service.external_name {
+                Some(name) => ServiceRecord::External(name.to_string()),
+                None if service.headless => {
+                    let of = |pod: &Pod| -> Vec<_> {
+                        pod.ips.iter().map(|ip| (Some(pod.meta.name.to_string()), canonical(*ip))).collect()
+                    };
+                    ServiceRecord::Headless(pods().flat_map(of).collect())
+                }
+                None => ServiceRecord::Cluster(service.cluster_ips.clone()),
+            };
+            zone.services.insert((key.namespace.to_string(), key.name.to_string()), record);
+        }
+        for host in &self.staged.outside {
+            for name in &host.dns {
+                zone.outside.insert(name.trim_end_matches('.').to_lowercase(), host.addresses.clone());
+            }
+        }
+        zone
+    }
+
+    /// What the cluster consists of now.
+    #[must_use]
+    pub const fn staged(&self) -> &Staged {
+        &self.staged
+    }
+
+    /// The cluster as policies see it.
+    #[must_use]
+    pub const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The network, for faults and for entering pods.
+    #[must_use]
+    pub const fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The node loops, by node.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Arc<str>, &Node)> {
+        self.nodes.iter()
+    }
+
+    /// The addresses of the cluster DNS.
+    #[must_use]
+    pub fn dns_addresses(&self) -> Vec<std::net::IpAddr> {
+        let service = self.staged.services.get(&PodKey::new(DNS_NAMESPACE, DNS_NAME));
+        service.map_or_else(Vec::new, |s| s.service.cluster_ips.clone())
+    }
+}
+
+fn update(name: &Arc<str>, node: &mut Node, change: Change) -> Result<(), ClusterError> {
+    node.update(change, Instant::now()).map_err(|source| ClusterError::Node { name: name.clone(), source })
+}
+
+fn pod_spec(pod: &Pod) -> PodSpec {
+    let is_dns = &*pod.meta.namespace == DNS_NAMESPACE && pod.meta.labels.get("k8s-app") == Some("kube-dns");
+    let declared: Vec<_> = pod.ports.iter().map(|p| (p.protocol, p.number)).collect();
+    PodSpec {
+        namespace: pod.meta.namespace.to_string(),
+        name: pod.meta.name.to_string(),
+        node: pod.node.as_deref().unwrap_or_default().to_owned(),
+        addresses: pod.ips.iter().map(|ip| canonical(*ip)).collect(),
+        answers: if declared.is_empty() { Answers::Everywhere } else { Answers::On(declared.into_iter().collect()) },
+        host_network: pod.host_network,
+        dns: is_dns,
+    }
+}

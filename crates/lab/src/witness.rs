@@ -1,0 +1,148 @@
+//! Sees drops happen: reads the denied connections of all nodes, and tells the probes whose packets they were.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use tortie_model::IpProtocol;
+use tortie_netlink::Transport;
+use tortie_node::{Denial, DenialReader};
+
+use crate::error::LabError;
+use crate::probe::{DropNotice, FlowTuple};
+
+/// What identifies a probe's packets wherever they are seen. The destination is left out: a Service's address is
+/// another behind its translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Trail {
+    source: IpAddr,
+    protocol: IpProtocol,
+    source_port: u16,
+}
+
+impl Trail {
+    fn of_denial(denial: &Denial) -> Self {
+        let tuple = &denial.tuple;
+        let source_port = match tuple.transport {
+            Transport::Ports { sport, .. } => sport,
+            Transport::Icmp { id, .. } => id.unwrap_or_default(),
+            Transport::None => 0,
+        };
+        Self { source: tuple.src, protocol: IpProtocol(tuple.proto), source_port }
+    }
+}
+
+impl From<FlowTuple> for Trail {
+    fn from(tuple: FlowTuple) -> Self {
+        Self { source: tuple.source, protocol: tuple.protocol, source_port: tuple.source_port }
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    notice: DropNotice,
+    seen: Option<Denial>,
+}
+
+type Trails = Arc<Mutex<HashMap<Trail, Watched>>>;
+
+/// One thread that reads the denials of every node. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    trails: Trails,
+    readers: mpsc::Sender<DenialReader>,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Witness {
+    pub(crate) fn start() -> Result<Self, LabError> {
+        let trails = Trails::default();
+        let (readers, incoming) = mpsc::channel();
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| LabError::Socket { operation: "make an eventfd".to_owned(), source: e.into() })?;
+        let wake = Arc::new(wake);
+        let thread = std::thread::Builder::new().name("witness".to_owned()).spawn({
+            let (trails, wake) = (trails.clone(), wake.clone());
+            move || watch(&trails, &incoming, &wake)
+        });
+        let thread = thread
+            .map_err(|source| LabError::Socket { operation: "start the thread that watches drops".to_owned(), source })?;
+        Ok(Self { trails, readers, wake, thread: Some(thread) })
+    }
+
+    /// Reads one more node's denials.
+    pub(crate) fn watch(&self, reader: DenialReader) -> Result<(), LabError> {
+        let gone = || LabError::Socket {
+            operation: "watch drops".to_owned(),
+            source: std::io::Error::other("the thread that watches drops has ended"),
+        };
+        self.readers.send(reader).map_err(|_| gone())?;
+        self.rouse();
+        Ok(())
+    }
+
+    /// Tells a probe when one of its packets is dropped, from now on.
+    pub(crate) fn follow(&self, tuple: FlowTuple, notice: DropNotice) {
+        lock(&self.trails).insert(tuple.into(), Watched { notice, seen: None });
+    }
+
+    /// Stops following, and says what dropped the probe's packets, if anything did.
+    pub(crate) fn forget(&self, tuple: FlowTuple) -> Option<Denial> {
+        lock(&self.trails).remove(&tuple.into())?.seen
+    }
+
+    fn rouse(&self) {
+        // A full counter means that the thread is roused already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        // The channel's end is what the thread looks for when it is roused.
+        self.readers = mpsc::channel().0;
+        self.rouse();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(trails: &Trails) -> MutexGuard<'_, HashMap<Trail, Watched>> {
+    trails.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn watch(trails: &Trails, incoming: &mpsc::Receiver<DenialReader>, wake: &OwnedFd) {
+    let mut readers: Vec<DenialReader> = Vec::new();
+    loop {
+        loop {
+            match incoming.try_recv() {
+                Ok(reader) => readers.push(reader),
+                Err(mpsc::TryRecvError::Empty) => break,
+                Err(mpsc::TryRecvError::Disconnected) => return,
+            }
+        }
+        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(wake, PollFlags::IN)];
+        fds.extend(readers.iter().map(|r| PollFd::from_borrowed_fd(r.as_fd(), PollFlags::IN)));
+        if poll(&mut fds, None).is_err() {
+            continue;
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if ready[0] {
+            let _ = rustix::io::read(wake, &mut [0u8; 8]);
+        }
+        for (reader, _) in readers.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
+            // Lost records show as lost probes: a drop that nobody saw is no evidence.
+            for denial in reader.read().unwrap_or_default() {
+                if let Some(watched) = lock(trails).get_mut(&Trail::of_denial(&denial)) {
+                    watched.seen.get_or_insert(denial);
+                    watched.notice.seen();
+                }
+            }
+        }
+    }
+}

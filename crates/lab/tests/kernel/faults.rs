@@ -1,0 +1,97 @@
+//! What goes wrong, and that it is told.
+
+use std::time::Duration;
+
+use tortie_lab::{
+    Answers, LabError, Place, PodSpec,
+    address::Families,
+    probe::{Outcome, Probe, ProbeSpec, Prober},
+};
+use tortie_model::{IpProtocol, Protocol};
+
+use crate::support::{Result, World, address, answered, probe, three_pods};
+
+pub(crate) fn outcomes(world: &World) -> Result {
+    let topology = three_pods(&world.sandbox, Families::Dual)?;
+    let prober = Prober::start()?;
+    let (one, three) = (Place::pod("a", "one"), Place::pod("b", "three"));
+    topology.set_pod_link("b", "three", false)?;
+    let endpoint = topology.endpoint(&one).ok_or("no pod")?;
+    for v4 in [true, false] {
+        let (source, destination) = (address(&topology, &one, v4)?, address(&topology, &three, v4)?);
+        let spec = |probe| ProbeSpec {
+            deadline: Duration::from_millis(300),
+            ..ProbeSpec::new(source, destination, probe, Some("b/three"))
+        };
+        let specs: Vec<ProbeSpec> = [Probe::Ping, Probe::Tcp(80), Probe::Udp(53)].map(spec).into();
+        // The node of a link that is down knows no way, so these circle and are reported, or are lost.
+        for outcome in prober.run(endpoint.netns, specs.clone())? {
+            assert!(matches!(outcome, Outcome::Silent | Outcome::Unreachable { .. }), "{outcome:?}");
+        }
+        let prepared = prober.prepare(endpoint.netns, specs)?;
+        for (prepared, protocol) in
+            prepared.iter().zip([IpProtocol::icmp(tortie_model::Family::of(source)), IpProtocol::TCP, IpProtocol::UDP])
+        {
+            let tuple = prepared.tuple();
+            assert_eq!((tuple.source, tuple.destination, tuple.protocol), (source, destination, protocol));
+            assert_ne!(tuple.source_port, 0);
+        }
+        // Told before the first packet left, as far as the prober knows.
+        prepared.iter().for_each(|p| p.drop_notice().seen());
+        for run in prober.launch(prepared) {
+            let outcome = run.wait();
+            assert!(matches!(outcome, Outcome::Dropped { .. }), "{outcome:?}");
+        }
+    }
+    let wrong = ProbeSpec::new(
+        address(&topology, &one, true)?,
+        address(&topology, &one, true)?,
+        Probe::Tcp(80),
+        Some("b/three"),
+    );
+    let outcome = prober.run(endpoint.netns, vec![wrong])?.swap_remove(0);
+    assert!(matches!(&outcome, Outcome::WrongName { by, .. } if by == "a/one"), "{outcome:?}");
+    Ok(())
+}
+
+pub(crate) fn link(world: &World) -> Result {
+    let topology = three_pods(&world.sandbox, Families::Dual)?;
+    let prober = Prober::start()?;
+    let (one, three) = (Place::pod("a", "one"), Place::pod("b", "three"));
+    topology.set_pod_link("a", "one", false)?;
+    topology.set_pod_link("a", "one", true)?;
+    for v4 in [true, false] {
+        for (from, to) in [(&one, &three), (&three, &one)] {
+            let outcome = probe(&topology, &prober, from, to, v4, Probe::Ping)?;
+            answered(&outcome, &format!("{from} -> {to}, v4 {v4}"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn removal(world: &World) -> Result {
+    let mut topology = three_pods(&world.sandbox, Families::Dual)?;
+    let prober = Prober::start()?;
+    let (one, two, three) = (Place::pod("a", "one"), Place::pod("a", "two"), Place::pod("b", "three"));
+    let first = topology.endpoint(&two).ok_or("no pod")?.addresses.to_vec();
+    topology.remove_pod("a", "two")?;
+    assert!(topology.endpoint(&two).is_none());
+    assert!(matches!(topology.remove_pod("a", "two"), Err(LabError::Missing { .. })));
+    // Its name and its addresses can be had again at once, elsewhere too.
+    let again = PodSpec {
+        addresses: first.clone(),
+        answers: Answers::On(vec![(Protocol::Tcp, 80)]),
+        ..PodSpec::tool("a", "two", "node-2")
+    };
+    topology.add_pods(&[again])?;
+    for from in [&one, &three] {
+        for v4 in [true, false] {
+            let outcome = probe(&topology, &prober, from, &two, v4, Probe::Tcp(80))?;
+            answered(&outcome, &format!("{from} to the new one"))?;
+        }
+    }
+    topology.remove_pod("a", "two")?;
+    topology.add_pods(&[PodSpec::tool("a", "two", "node-1")])?;
+    assert_ne!(topology.endpoint(&two).ok_or("no pod")?.addresses, first, "reused as late as possible");
+    Ok(())
+}
