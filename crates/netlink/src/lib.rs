@@ -9,6 +9,7 @@ pub mod message;
 pub mod nflog;
 pub mod nft;
 mod packet;
+pub mod probe;
 pub mod route;
 mod socket;
 pub mod wire;

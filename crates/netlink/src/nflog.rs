@@ -130,7 +130,8 @@ impl LogListener {
     /// Binds `group`.
     ///
     /// # Errors
-    /// [`Error::Kernel`] with `EBUSY` when another process listens to the group, otherwise as [`Socket::request`].
+    /// [`Error::Kernel`] with `EPERM` when another socket listens to the group already, or without `CAP_NET_ADMIN` in
+    /// the namespace; otherwise as [`Socket::request`].
     pub fn bind(group: u16, options: LogOptions) -> Result<Self, Error> {
         let buffers = crate::Buffers { send: 64 << 10, receive: options.receive_buffer };
         let mut socket = Socket::open_with(Protocol::Netfilter, buffers)?;

@@ -101,6 +101,12 @@ impl Batch {
         self.starts.len()
     }
 
+    /// The messages between the frame's two, sequence numbers not yet filled in.
+    #[must_use]
+    pub fn message_bytes(&self) -> &[u8] {
+        &self.messages
+    }
+
     /// Sends the transaction and waits for the kernel's word. With `generation`, the kernel applies it only if the
     /// ruleset still is of that generation. An empty transaction is not sent.
     ///

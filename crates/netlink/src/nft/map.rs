@@ -49,6 +49,11 @@ pub(crate) fn is_pipapo(spec: &MapSpec) -> bool {
     spec.kind == MapKind::Interval && spec.is_concat()
 }
 
+/// Whether the kernel keeps this map in a hash table that it resizes (`nft_rhash`) rather than in one of fixed size.
+pub(crate) fn is_resized(spec: &MapSpec) -> bool {
+    spec.kind == MapKind::Hash && (spec.size.is_none() || spec.timeout)
+}
+
 fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }

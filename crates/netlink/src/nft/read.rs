@@ -192,8 +192,12 @@ pub fn read_rules(socket: &mut Socket, table: &TableId) -> Result<Vec<(String, R
 
 /// The elements of a set or map, sorted, with their counters where they have any.
 ///
+/// Hash maps without a size live in a table that the kernel grows and shrinks in the background, and a dump that
+/// meets this silently repeats elements or leaves some out (`nft_rhash_walk`; seen on Linux 6.18 right after 3,000
+/// elements were added). Such maps are therefore read until two readings agree.
+///
 /// # Errors
-/// As [`Socket::dump`].
+/// [`Error::Interrupted`] when no two readings agree, otherwise as [`Socket::dump`].
 pub fn read_elements(
     socket: &mut Socket,
     table: &TableId,
@@ -204,17 +208,29 @@ pub fn read_elements(
     w.text(number::element::LIST_TABLE, &table.name);
     w.text(number::element::LIST_SET, name);
     let body = w.finish()?;
-    let mut raw = Vec::new();
     let what = || format!("list elements of map {name} of table {table}");
-    for message in socket.dump(msg::GETSETELEM, 0, &body, what)? {
-        let Some(list) = Attrs::netfilter(&message.body).get(number::element::LIST_ELEMENTS) else {
-            continue;
-        };
-        for attr in list.nested() {
-            raw.extend(element::read(attr.nested())?);
+    let mut previous: Option<Vec<Element>> = None;
+    for _ in 0..ATTEMPTS {
+        let mut raw = Vec::new();
+        for message in socket.dump(msg::GETSETELEM, 0, &body, what)? {
+            let Some(list) = Attrs::netfilter(&message.body).get(number::element::LIST_ELEMENTS) else { continue };
+            for attr in list.nested() {
+                raw.extend(element::read(attr.nested())?);
+            }
         }
+        let elements = element::assemble(spec, raw);
+        if !map::is_resized(spec) {
+            return Ok(elements);
+        }
+        // Counters may move between two readings; keys and data may not.
+        let keys: Vec<Element> = elements.iter().map(|(e, _)| e.clone()).collect();
+        let distinct = keys.windows(2).all(|pair| pair[0] != pair[1]);
+        if distinct && previous.as_ref() == Some(&keys) {
+            return Ok(elements);
+        }
+        previous = Some(keys);
     }
-    Ok(element::assemble(spec, raw))
+    Err(Error::Interrupted { operation: what() })
 }
 
 /// Dumps objects of a table. Older kernels do not filter all kinds by table, so it is done again here.

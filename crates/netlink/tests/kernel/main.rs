@@ -7,6 +7,7 @@
 mod conntrack;
 mod nflog;
 mod nft;
+mod probe;
 mod sandbox;
 mod shape;
 mod tables;
@@ -32,6 +33,6 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    let trials = [nft::trials(), shape::trials(), nflog::trials(), conntrack::trials()];
+    let trials = [nft::trials(), shape::trials(), nflog::trials(), conntrack::trials(), probe::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

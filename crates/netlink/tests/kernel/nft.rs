@@ -149,6 +149,11 @@ fn packed_transactions_make_the_same_table() {
             batch.commit(&mut socket, Some(generation)).expect("commit");
         }
         let state = read(&mut socket, &table);
+        for (name, (_, want)) in &table.maps {
+            let got = &state.table.maps[name].1;
+            let extra = got.iter().filter(|e| !want.contains(e)).count();
+            assert!(got == want, "limit {limit}, {name}: {} of {} elements, {extra} unknown", got.len(), want.len());
+        }
         assert!(state.table == table, "limit {limit}: read back something else");
         commit(&mut socket, &[Op::DeleteTable { table: TableId::from(&table) }]).expect("delete");
     }
