@@ -76,11 +76,7 @@ impl Error {
 
     pub(crate) fn io(operation: &'static str) -> impl Fn(Errno) -> Self {
         move |errno| {
-            if errno == Errno::NOBUFS {
-                Self::Overrun
-            } else {
-                Self::Io { operation, errno }
-            }
+            if errno == Errno::NOBUFS { Self::Overrun } else { Self::Io { operation, errno } }
         }
     }
 

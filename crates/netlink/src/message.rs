@@ -97,26 +97,16 @@ impl Message {
             let echoed = if self.flags & NLM_F_CAPPED != 0 {
                 HEADER_LEN
             } else {
-                let len = self
-                    .body
-                    .get(4..8)
-                    .and_then(|b| b.first_chunk::<4>())
-                    .map_or(0, |b| u32::from_ne_bytes(*b));
+                let len = self.body.get(4..8).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_ne_bytes(*b));
                 (len as usize).saturating_add(3) & !3
             };
-            4usize
-                .checked_add(echoed)
-                .and_then(|at| self.body.get(at..))
-                .unwrap_or_default()
+            4usize.checked_add(echoed).and_then(|at| self.body.get(at..)).unwrap_or_default()
         };
         let attrs = Attrs::new(tlvs);
         Ok(Some(Ack {
             errno,
             message: attrs.get(NLMSGERR_ATTR_MSG).map(|a| a.text()),
-            offset: attrs
-                .get(NLMSGERR_ATTR_OFFS)
-                .and_then(|a| a.u32_ne().ok())
-                .map(|o| o as usize),
+            offset: attrs.get(NLMSGERR_ATTR_OFFS).and_then(|a| a.u32_ne().ok()).map(|o| o as usize),
         }))
     }
 }

@@ -25,10 +25,8 @@ pub const fn align(len: usize) -> usize {
 /// # Errors
 /// [`EncodeError::AttributeTooLong`] when the body is 4 GiB or more.
 pub fn frame(out: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, body: &[u8]) -> Result<(), EncodeError> {
-    let len = u32::try_from(HEADER_LEN + body.len()).map_err(|_| EncodeError::AttributeTooLong {
-        what: "message",
-        len: body.len(),
-    })?;
+    let len = u32::try_from(HEADER_LEN + body.len())
+        .map_err(|_| EncodeError::AttributeTooLong { what: "message", len: body.len() })?;
     out.extend_from_slice(&len.to_ne_bytes());
     out.extend_from_slice(&kind.to_ne_bytes());
     out.extend_from_slice(&flags.to_ne_bytes());
@@ -60,10 +58,7 @@ impl Writer {
     #[must_use]
     pub fn netfilter(family: u8, resource: u16) -> Self {
         let [high, low] = resource.to_be_bytes();
-        Self {
-            buf: vec![family, 0, high, low],
-            error: None,
-        }
+        Self { buf: vec![family, 0, high, low], error: None }
     }
 
     /// Bytes so far.
@@ -111,10 +106,7 @@ impl Writer {
         let len = self.buf.len() - at;
         match u16::try_from(len) {
             Ok(len) => self.buf[at..at + 2].copy_from_slice(&len.to_ne_bytes()),
-            Err(_) => self.fail(EncodeError::AttributeTooLong {
-                what: "nested attribute",
-                len: len - 4,
-            }),
+            Err(_) => self.fail(EncodeError::AttributeTooLong { what: "nested attribute", len: len - 4 }),
         }
     }
 
@@ -186,13 +178,8 @@ impl Iterator for Messages<'_> {
             self.rest = &[];
             return Some(Err(Error::malformed(format!("message claims {len} bytes of {have}"))));
         };
-        let message = Message {
-            kind: u16_at(4),
-            flags: u16_at(6),
-            seq: u32_at(8),
-            port: u32_at(12),
-            body: body.to_vec(),
-        };
+        let message =
+            Message { kind: u16_at(4), flags: u16_at(6), seq: u32_at(8), port: u32_at(12), body: body.to_vec() };
         self.rest = self.rest.get(align(len)..).unwrap_or_default();
         Some(Ok(message))
     }
@@ -267,11 +254,7 @@ impl<'a> Attr<'a> {
     /// As [`Attr::u8`].
     pub fn array<const N: usize>(self) -> Result<[u8; N], Error> {
         self.value.try_into().map_err(|_| {
-            Error::malformed(format!(
-                "attribute {} has {} bytes instead of {N}",
-                self.kind,
-                self.value.len()
-            ))
+            Error::malformed(format!("attribute {} has {} bytes instead of {N}", self.kind, self.value.len()))
         })
     }
 }
@@ -292,9 +275,7 @@ impl<'a> Attrs<'a> {
     /// The attributes of a netfilter message's body, after its `struct nfgenmsg`.
     #[must_use]
     pub fn netfilter(body: &'a [u8]) -> Self {
-        Self {
-            bytes: body.get(4..).unwrap_or_default(),
-        }
+        Self { bytes: body.get(4..).unwrap_or_default() }
     }
 
     /// The first attribute of this type.
@@ -317,10 +298,7 @@ impl<'a> IntoIterator for Attrs<'a> {
     type IntoIter = AttrIter<'a>;
 
     fn into_iter(self) -> AttrIter<'a> {
-        AttrIter {
-            bytes: self.bytes,
-            at: 0,
-        }
+        AttrIter { bytes: self.bytes, at: 0 }
     }
 }
 
@@ -348,9 +326,6 @@ impl<'a> Iterator for AttrIter<'a> {
         let len = usize::from(u16::from_ne_bytes([l0, l1]));
         let value = rest.get(4..len)?;
         self.at += align(len);
-        Some(Attr {
-            kind: u16::from_ne_bytes([k0, k1]) & TYPE_MASK,
-            value,
-        })
+        Some(Attr { kind: u16::from_ne_bytes([k0, k1]) & TYPE_MASK, value })
     }
 }
