@@ -1,0 +1,193 @@
+//! What a document is, by its `apiVersion` and `kind`.
+
+use serde_json::Value;
+use tortie_model::Kind;
+
+use crate::validation::{member, text};
+
+/// What a document turns out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// An object that tortie reads; `guessed` says which of `apiVersion` and `kind` was missing.
+    Object(Kind, Option<&'static str>),
+    /// A list of objects: what its items are when they do not say so themselves.
+    List {
+        /// `apiVersion` of the items.
+        api_version: String,
+        /// `kind` of the items; empty for `v1` List.
+        kind: String,
+    },
+    /// A policy of an API that tortie does not read.
+    UnreadPolicy {
+        /// `apiVersion/kind`.
+        what: String,
+    },
+    /// An object that the API server would not know: kind and version do not go together.
+    Unregistered {
+        /// The API server's text.
+        message: String,
+    },
+    /// An object that has no part in network policy.
+    Other {
+        /// Its kind.
+        kind: String,
+        /// Its API version.
+        api_version: String,
+    },
+    /// A kustomization: names resources, is none.
+    Kustomization,
+    /// A case of `tortie test`.
+    Case,
+    /// A mapping that is no Kubernetes object at all.
+    Foreign,
+    /// Nothing that could be an object; the text says why.
+    Malformed {
+        /// The field at fault, or the empty text.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Groups whose objects are network policies or parts of them, with the kinds; no kinds: all of them.
+const POLICY_GROUPS: &[(&str, &[&str])] = &[
+    ("projectcalico.org", CALICO),
+    ("crd.projectcalico.org", CALICO),
+    ("policy.networking.k8s.io", &[]),
+    ("cilium.io", &["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "CiliumCIDRGroup"]),
+    ("crd.antrea.io", &["NetworkPolicy", "ClusterNetworkPolicy", "Tier", "ClusterGroup", "Group"]),
+];
+
+const CALICO: &[&str] = &[
+    "NetworkPolicy",
+    "GlobalNetworkPolicy",
+    "StagedNetworkPolicy",
+    "StagedGlobalNetworkPolicy",
+    "StagedKubernetesNetworkPolicy",
+    "Tier",
+    "NetworkSet",
+    "GlobalNetworkSet",
+    "HostEndpoint",
+    "Profile",
+];
+
+/// What a document is.
+pub(crate) fn classify(value: &Value) -> Class {
+    let Value::Object(map) = value else {
+        let message = format!("a document must be a mapping with apiVersion and kind, not {}", what(value));
+        return Class::Malformed { field: "", message };
+    };
+    for field in ["apiVersion", "kind"] {
+        if map.get(field).is_some_and(|v| !v.is_string() && !v.is_null()) {
+            let message = format!("must be text, not {}", what(&map[field]));
+            return Class::Malformed { field, message };
+        }
+    }
+    let (api_version, kind) = (text(value, "apiVersion"), text(value, "kind"));
+    if map.contains_key("tortie") {
+        return Class::Case;
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if group == "kustomize.config.k8s.io" || (kind == "Kustomization" && api_version.is_empty()) {
+        return Class::Kustomization;
+    }
+    match (api_version, kind) {
+        ("", "") => return Class::Foreign,
+        // The API server takes the kind from the address of the request; a policy must not be lost over it.
+        ("", "NetworkPolicy") => return Class::Object(Kind::NetworkPolicy, Some("apiVersion")),
+        ("networking.k8s.io/v1", "") if looks_like_policy(value) => {
+            return Class::Object(Kind::NetworkPolicy, Some("kind"));
+        }
+        ("", _) => return Class::Malformed { field: "apiVersion", message: "apiVersion not set".into() },
+        (_, "") => return Class::Malformed { field: "kind", message: "Object 'Kind' is missing".into() },
+        _ => {}
+    }
+    if let Some(kind) = Kind::of(api_version, kind) {
+        return Class::Object(kind, None);
+    }
+    if let Some(item) = kind.strip_suffix("List")
+        && member(value, "items").is_none_or(Value::is_array)
+        && (item.is_empty() || map.contains_key("items"))
+    {
+        let api_version = if item.is_empty() { "" } else { api_version };
+        return Class::List { api_version: api_version.to_owned(), kind: item.to_owned() };
+    }
+    let known_policy =
+        POLICY_GROUPS.iter().any(|(g, kinds)| *g == group && (kinds.is_empty() || kinds.contains(&kind)));
+    if known_policy || (!is_builtin(group) && kind.ends_with("NetworkPolicy")) {
+        return Class::UnreadPolicy { what: format!("{api_version} {kind}") };
+    }
+    let of_networking =
+        group == "networking.k8s.io" && !["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"].contains(&kind);
+    if of_networking || (is_builtin(group) && Kind::named(kind).is_some()) {
+        let message = format!("no kind \"{kind}\" is registered for version \"{api_version}\"");
+        return Class::Unregistered { message };
+    }
+    let _ = version;
+    Class::Other { kind: kind.to_owned(), api_version: api_version.to_owned() }
+}
+
+/// Groups of Kubernetes itself.
+fn is_builtin(group: &str) -> bool {
+    ["", "apps", "batch", "extensions", "policy", "autoscaling"].contains(&group) || group == "networking.k8s.io"
+}
+
+fn looks_like_policy(value: &Value) -> bool {
+    let spec = member(value, "spec");
+    let has = |field: &str| spec.is_some_and(|s| s.get(field).is_some());
+    has("podSelector") || has("policyTypes") || has("ingress") || has("egress")
+}
+
+fn what(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(api_version: &str, kind: &str) -> Class {
+        classify(&json!({ "apiVersion": api_version, "kind": kind, "items": [], "spec": { "podSelector": {} } }))
+    }
+
+    #[test]
+    fn documents_are_told_apart() {
+        assert_eq!(of("v1", "Pod"), Class::Object(Kind::Pod, None));
+        assert_eq!(of("", "NetworkPolicy"), Class::Object(Kind::NetworkPolicy, Some("apiVersion")));
+        assert_eq!(of("networking.k8s.io/v1", ""), Class::Object(Kind::NetworkPolicy, Some("kind")));
+        assert!(matches!(of("v1", "List"), Class::List { .. }));
+        assert!(matches!(of("v1", "PodList"), Class::List { kind, .. } if kind == "Pod"));
+        for (version, kind) in [
+            ("projectcalico.org/v3", "GlobalNetworkPolicy"),
+            ("crd.projectcalico.org/v1", "NetworkPolicy"),
+            ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+            ("cilium.io/v2", "CiliumNetworkPolicy"),
+            ("k8s.example.com/v1", "SomeNetworkPolicy"),
+        ] {
+            assert!(matches!(of(version, kind), Class::UnreadPolicy { .. }), "{version} {kind}");
+        }
+        for (version, kind) in [
+            ("networking.k8s.io/v2", "NetworkPolicy"),
+            ("v1", "NetworkPolicy"),
+            ("extensions/v1beta1", "NetworkPolicy"),
+            ("networking.k8s.io/v1", "Pod"),
+            ("networking.k8s.io/v1", "NetworkPolicies"),
+            ("apps/v1beta1", "Deployment"),
+        ] {
+            assert!(matches!(of(version, kind), Class::Unregistered { .. }), "{version} {kind}");
+        }
+        assert!(matches!(of("serving.knative.dev/v1", "Service"), Class::Other { .. }));
+        assert!(matches!(of("networking.k8s.io/v1", "Ingress"), Class::Other { .. }));
+        assert!(matches!(of("projectcalico.org/v3", "IPPool"), Class::Other { .. }));
+        assert!(matches!(of("v1", ""), Class::Malformed { field: "kind", .. }));
+        assert_eq!(of("", ""), Class::Foreign);
+    }
+}

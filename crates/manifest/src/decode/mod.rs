@@ -1,0 +1,30 @@
+//! From JSON values that passed validation to the model. Nothing here can fail: what is missing has its default.
+
+mod meta;
+mod networkpolicy;
+mod pod;
+mod service;
+mod workload;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tortie_model::{Kind, Object};
+
+/// The object of a kind; `namespace` is where it lives when it does not say so itself, and `name` replaces the name.
+pub(crate) fn object(kind: Kind, value: &Value, namespace: &str, name: Option<&str>) -> Object {
+    let mut meta = meta::meta(kind, value, namespace);
+    if let Some(name) = name {
+        meta.name = name.into();
+    }
+    match kind {
+        Kind::Namespace => Object::Namespace(tortie_model::Namespace::new(&meta.name, &meta.labels)),
+        Kind::Node => Object::Node(pod::node(meta, value)),
+        Kind::Pod => Object::Pod(pod::pod(meta, value)),
+        Kind::Service => Object::Service(service::service(meta, value)),
+        Kind::NetworkPolicy => Object::NetworkPolicy(Arc::new(networkpolicy::policy(meta, value))),
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job | Kind::CronJob => {
+            Object::Workload(workload::workload(kind, meta, value))
+        }
+    }
+}

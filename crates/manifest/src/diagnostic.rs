@@ -1,0 +1,213 @@
+//! Findings about input, drawn over the text or as a line of JSON.
+
+use std::borrow::Cow;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::json;
+use tortie_model::ObjectRef;
+
+use crate::source::Place;
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// Accepted, but probably not what was meant.
+    Warning,
+    /// Refused: by the API server, or because tortie cannot vouch for what it means.
+    Error,
+}
+
+impl Severity {
+    /// `note`, `warning` or `error`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A finding about input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How grave it is.
+    pub severity: Severity,
+    /// Its stable name, such as `api-validation`.
+    pub id: Cow<'static, str>,
+    /// The field that it is about, as the API server names it; empty when it is about no field.
+    pub field: String,
+    /// What is found. Together, `field: message` is the API server's text where it would refuse the object.
+    pub message: String,
+    /// Where.
+    pub place: Option<Place>,
+    /// The object that it is about.
+    pub object: Option<ObjectRef>,
+    /// Further places that belong to it, with what they are.
+    pub labels: Vec<(Place, String)>,
+    /// The way out.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A finding without field, place and object.
+    #[must_use]
+    pub fn new(severity: Severity, id: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            id: Cow::Borrowed(id),
+            field: String::new(),
+            message: message.into(),
+            place: None,
+            object: None,
+            labels: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// An error.
+    #[must_use]
+    pub fn error(id: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, id, message)
+    }
+
+    /// A warning.
+    #[must_use]
+    pub fn warning(id: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, id, message)
+    }
+
+    /// A note.
+    #[must_use]
+    pub fn note(id: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, id, message)
+    }
+
+    /// The same about a field.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = field.into();
+        self
+    }
+
+    /// The same at a place.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// The same about an object.
+    #[must_use]
+    pub fn about(mut self, object: ObjectRef) -> Self {
+        self.object = Some(object);
+        self
+    }
+
+    /// The same with a further place.
+    #[must_use]
+    pub fn label(mut self, place: Place, text: impl Into<String>) -> Self {
+        self.labels.push((place, text.into()));
+        self
+    }
+
+    /// The same with a way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// `field: message`, or the message where there is no field.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
+    }
+
+    /// Drawn over the text, as rustc does; with colours when `color`.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
+        };
+        // The API server's text quotes what users wrote; control characters must not reach a terminal.
+        let title: String = self.text().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let title = level.primary_title(title).id(self.id.as_ref());
+        let places: Vec<(&Place, Option<&str>)> = self
+            .place
+            .iter()
+            .map(|p| (p, None))
+            .chain(self.labels.iter().map(|(p, text)| (p, Some(text.as_str()))))
+            .collect();
+        let mut group = Group::with_title(title);
+        let mut drawn = vec![false; places.len()];
+        for i in 0..places.len() {
+            if drawn[i] {
+                continue;
+            }
+            let (first, _) = places[i];
+            let mut window = first.file.window(&first.span, 1);
+            // Places of the same text near each other share one excerpt.
+            let near = |p: &Place| {
+                std::sync::Arc::ptr_eq(&p.file, &first.file) && p.span.start.abs_diff(first.span.start) < 4000
+            };
+            for (p, _) in places.iter().skip(i).filter(|(p, _)| near(p)) {
+                let other = first.file.window(&p.span, 1);
+                let start = window.0.start.min(other.0.start);
+                window = (start..window.0.end.max(other.0.end), window.1.min(other.1));
+            }
+            let text = &first.file.text()[window.0.clone()];
+            let mut snippet = Snippet::source(text).path(first.file.name().as_ref()).line_start(window.1).fold(true);
+            for (j, (p, label)) in places.iter().enumerate().skip(i) {
+                if j != i && !near(p) {
+                    continue;
+                }
+                drawn[j] = true;
+                let span = clamp(text, p.span.start - window.0.start, p.span.end.saturating_sub(window.0.start));
+                let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
+                snippet = snippet.annotation(kind.span(span).label(*label));
+            }
+            group = group.element(snippet);
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+
+    /// One line of JSON: `{"id","severity","field","message","file","line","column","object"}`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let place = self.place.as_ref();
+        json!({
+            "id": self.id,
+            "severity": self.severity.as_str(),
+            "field": self.field,
+            "message": self.message,
+            "file": place.map(|p| p.file.name().to_string()),
+            "line": place.map(Place::line),
+            "column": place.map(Place::column),
+            "object": self.object.as_ref().map(ToString::to_string),
+        })
+        .to_string()
+    }
+}
+
+/// A span inside the text and on character boundaries.
+fn clamp(text: &str, start: usize, end: usize) -> std::ops::Range<usize> {
+    let mut start = start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}

@@ -1,0 +1,474 @@
+//! Files, folders and standard input to objects.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tortie_model::{Kind, Object, ObjectRef};
+
+use crate::classify::{Class, classify};
+use crate::decode;
+use crate::diagnostic::Diagnostic;
+use crate::document::{self, Document, Origin};
+use crate::files::{self, Files};
+use crate::source::{Place, SourceFile};
+use crate::span::{DuplicateKey, push_token};
+use crate::validation::{Refusal, items, member, text, validate};
+
+/// How input is read.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The namespace of objects that name none.
+    pub namespace: Arc<str>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { namespace: "default".into() }
+    }
+}
+
+/// An object, and where it was read.
+#[derive(Debug, Clone)]
+pub struct LoadedObject {
+    /// The object.
+    pub object: Object,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The objects that can be trusted, in the order of the input; of duplicates the last.
+    pub objects: Vec<LoadedObject>,
+    /// Errors and warnings, in the order of the input.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What was left out and why.
+    pub notes: Vec<Diagnostic>,
+    /// Texts that were read.
+    pub files: Vec<Arc<SourceFile>>,
+    untrusted_policy: bool,
+    untrusted_object: bool,
+}
+
+impl Loaded {
+    /// Whether something that is or could be a policy could not be read: answers about reachability would be wrong.
+    #[must_use]
+    pub fn has_untrusted_policy(&self) -> bool {
+        self.untrusted_policy
+    }
+
+    /// Whether anything at all that should be an object could not be read.
+    #[must_use]
+    pub fn has_untrusted_object(&self) -> bool {
+        self.untrusted_policy || self.untrusted_object
+    }
+
+    /// Where an object was read.
+    #[must_use]
+    pub fn origin(&self, object: &ObjectRef) -> Option<&Origin> {
+        self.objects.iter().find(|o| o.object.reference() == *object).map(|o| &o.origin)
+    }
+
+    /// Adds what was read later; of duplicates the last stays, with a warning that names both places.
+    pub fn extend(&mut self, other: Self) {
+        self.objects.extend(other.objects);
+        self.diagnostics.extend(other.diagnostics);
+        self.notes.extend(other.notes);
+        self.files.extend(other.files);
+        self.untrusted_policy |= other.untrusted_policy;
+        self.untrusted_object |= other.untrusted_object;
+        self.settle_duplicates();
+    }
+
+    fn settle_duplicates(&mut self) {
+        let mut last: HashMap<ObjectRef, usize> = HashMap::with_capacity(self.objects.len());
+        let mut dropped = HashSet::new();
+        for (i, one) in self.objects.iter().enumerate() {
+            let reference = one.object.reference();
+            if let Some(earlier) = last.insert(reference.clone(), i) {
+                dropped.insert(earlier);
+                let message = format!("{reference} is defined twice; this definition, the last, counts");
+                self.diagnostics.push(
+                    Diagnostic::warning("duplicate-object", message)
+                        .at(one.origin.key_place("/metadata/name"))
+                        .label(
+                            self.objects[earlier].origin.key_place("/metadata/name"),
+                            "the definition without effect",
+                        )
+                        .about(reference),
+                );
+            }
+        }
+        if !dropped.is_empty() {
+            let mut i = 0;
+            self.objects.retain(|_| {
+                i += 1;
+                !dropped.contains(&(i - 1))
+            });
+        }
+    }
+}
+
+/// Reads files, folders and `-` (standard input).
+///
+/// A folder gives all its `*.yaml`, `*.yml` and `*.json`, and those of the folders in it, in the order of their names;
+/// hidden ones are left out. A document that cannot be read is reported, the others are read. Never fails as a whole: see
+/// [`Loaded::has_untrusted_policy`].
+#[must_use]
+pub fn load<S: AsRef<str>>(files: &dyn Files, inputs: &[S], options: &LoadOptions) -> Loaded {
+    let mut loader = Loader::new(options);
+    for input in inputs {
+        loader.input(files, input.as_ref());
+    }
+    loader.finish()
+}
+
+/// Reads objects that stand inside another document, as cases have them: the items of the list at `pointer`.
+pub(crate) fn load_inline(document: &Arc<Document>, list: &[Value], pointer: &str, options: &LoadOptions) -> Loaded {
+    let mut loader = Loader::new(options);
+    let duplicates = document.duplicates();
+    for (i, value) in list.iter().enumerate() {
+        loader.value(document, &format!("{pointer}/{i}"), value, &duplicates, true);
+    }
+    loader.finish()
+}
+
+struct Loader<'a> {
+    options: &'a LoadOptions,
+    loaded: Loaded,
+    /// Kinds that are not read: how many, and where the first is.
+    unread: BTreeMap<(String, String), (usize, Place)>,
+    /// Numbers given to objects with `generateName`.
+    generated: HashMap<String, u32>,
+}
+
+fn is_manifest(name: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|s| name.ends_with(s))
+}
+
+/// Files of other tools that lie among manifests, and what is said about them.
+fn foreign_file(name: &str) -> Option<&'static str> {
+    match name {
+        "kustomization.yaml" | "kustomization.yml" => Some("a kustomization is not built here"),
+        "Chart.yaml" | "Chart.yml" | "values.schema.json" => Some("part of a Helm chart"),
+        _ if name.starts_with("values") && (name.ends_with(".yaml") || name.ends_with(".yml")) => {
+            Some("values of a Helm chart")
+        }
+        _ if name.ends_with(".case.yaml") => Some("a case"),
+        _ => None,
+    }
+}
+
+impl<'a> Loader<'a> {
+    fn new(options: &'a LoadOptions) -> Self {
+        Self { options, loaded: Loaded::default(), unread: BTreeMap::new(), generated: HashMap::new() }
+    }
+
+    fn report(&mut self, diagnostic: Diagnostic, untrusted: Untrusted) {
+        match untrusted {
+            Untrusted::Policy => self.loaded.untrusted_policy = true,
+            Untrusted::Object => self.loaded.untrusted_object = true,
+            Untrusted::Nothing => {}
+        }
+        self.loaded.diagnostics.push(diagnostic);
+    }
+
+    fn unreadable(&mut self, path: &str, error: &std::io::Error) {
+        let message = format!("cannot read {}: {error}", if path == "-" { "standard input" } else { path });
+        self.report(Diagnostic::error("unreadable", message), Untrusted::Policy);
+    }
+
+    fn input(&mut self, files: &dyn Files, input: &str) {
+        if input == "-" || !files.is_folder(input) {
+            self.file(files, input, true);
+            return;
+        }
+        match files::walk(files, input, &is_manifest) {
+            Err(error) => self.unreadable(input, &error),
+            Ok(paths) if paths.is_empty() => {
+                let message = format!("{input} holds no manifests");
+                let diagnostic = Diagnostic::error("no-manifests", message)
+                    .help("files that end in .yaml, .yml or .json are read, also in folders below it");
+                self.report(diagnostic, Untrusted::Policy);
+            }
+            Ok(paths) => {
+                for path in paths {
+                    let name = path.rsplit('/').next().unwrap_or(&path);
+                    match foreign_file(name) {
+                        Some(why) => {
+                            let note = Diagnostic::note("skipped-file", format!("{path} is not read: {why}"));
+                            let help = match why {
+                                "a case" => None,
+                                "a kustomization is not built here" => {
+                                    Some("build it first: `kubectl kustomize DIR` and give the result to `-f -`")
+                                }
+                                _ => Some("render the chart first: `helm template` and give the result to `-f -`"),
+                            };
+                            self.loaded.notes.push(match help {
+                                Some(help) => note.help(help),
+                                None => note,
+                            });
+                        }
+                        None => self.file(files, &path, false),
+                    }
+                }
+            }
+        }
+    }
+
+    /// `explicit`: the user named this very file.
+    fn file(&mut self, files: &dyn Files, path: &str, explicit: bool) {
+        let bytes = match files.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unreadable(path, &error),
+        };
+        let name = if path == "-" { "<stdin>" } else { path };
+        match decode_text(name, bytes) {
+            Ok(file) => self.text(&Arc::new(file), explicit),
+            Err(diagnostic) => self.report(*diagnostic, Untrusted::Policy),
+        }
+    }
+
+    fn text(&mut self, file: &Arc<SourceFile>, explicit: bool) {
+        self.loaded.files.push(Arc::clone(file));
+        let (format, documents) = document::documents(file);
+        let template = file.text().contains("{{") && documents.iter().any(|d| d.value.is_err());
+        if template && !explicit {
+            let note = Diagnostic::note("skipped-file", format!("{} is not read: a Helm template", file.name()))
+                .help("render the chart first: `helm template` and give the result to `-f -`");
+            self.loaded.notes.push(note);
+            return;
+        }
+        let mut foreign = 0;
+        let total = documents.len();
+        for one in documents {
+            let document = Document::new(file, one.range, format);
+            match one.value {
+                Ok(None) => {}
+                Ok(Some(parsed)) => {
+                    if !explicit && classify(&parsed.value) == Class::Foreign {
+                        foreign += 1;
+                        continue;
+                    }
+                    let duplicates = if parsed.has_duplicates { document.duplicates() } else { Vec::new() };
+                    self.value(&document, "", &parsed.value, &duplicates, explicit);
+                }
+                Err(error) => {
+                    let id = if format == document::Format::Json { "json-syntax" } else { "yaml-syntax" };
+                    let place = Place { file: Arc::clone(file), span: error.span };
+                    let mut diagnostic = Diagnostic::error(id, error.message).at(place);
+                    if template {
+                        let help = "this looks like a Helm template: render it with `helm template` first";
+                        diagnostic = diagnostic.help(help);
+                    }
+                    self.report(diagnostic, Untrusted::Policy);
+                }
+            }
+        }
+        if foreign > 0 {
+            let what = if foreign == total { "it holds".to_owned() } else { format!("{foreign} of its documents are") };
+            let message = format!("{} is not read: {what} no Kubernetes objects", file.name());
+            self.loaded.notes.push(Diagnostic::note("skipped-file", message));
+        }
+    }
+
+    fn value(
+        &mut self,
+        document: &Arc<Document>,
+        pointer: &str,
+        value: &Value,
+        duplicates: &[DuplicateKey],
+        explicit: bool,
+    ) {
+        let origin = Origin::new(document, pointer);
+        match classify(value) {
+            Class::Object(kind, guessed) => {
+                if let Some(field) = guessed {
+                    let message = format!("missing; read as {} {kind}, which kubectl would refuse", kind.api_version());
+                    let diagnostic = Diagnostic::warning("missing-kind", message)
+                        .field(field)
+                        .at(origin.place("/metadata/name"))
+                        .help(format!(
+                            "write `{field}: {}`",
+                            if field == "kind" { kind.as_str() } else { kind.api_version() }
+                        ));
+                    self.report(diagnostic, Untrusted::Nothing);
+                }
+                self.object(kind, value, origin, pointer, duplicates);
+            }
+            Class::List { api_version, kind } => {
+                for (i, item) in items(value, "items").iter().enumerate() {
+                    let mut pointer = pointer.to_owned();
+                    push_token(&mut pointer, "items");
+                    push_token(&mut pointer, &i.to_string());
+                    let mut typed;
+                    let mut item = item;
+                    // The items of a PodList need not say that they are pods.
+                    if !kind.is_empty() && item.is_object() && member(item, "kind").is_none() {
+                        typed = item.clone();
+                        if let Value::Object(map) = &mut typed {
+                            map.insert("kind".into(), kind.clone().into());
+                            if member(item, "apiVersion").is_none() {
+                                map.insert("apiVersion".into(), api_version.clone().into());
+                            }
+                        }
+                        item = &typed;
+                    }
+                    self.value(document, &pointer, item, duplicates, explicit);
+                }
+            }
+            Class::UnreadPolicy { what } => {
+                let name = text(member(value, "metadata").unwrap_or(&Value::Null), "name");
+                let message =
+                    format!("{what} \"{name}\" is a policy of an API that this version of tortie does not read");
+                let diagnostic = Diagnostic::error("unread-policy", message)
+                    .at(origin.place("/kind"))
+                    .help("without it every answer about reachability would be wrong: leave it out of the input only if that is meant");
+                self.report(diagnostic, Untrusted::Policy);
+            }
+            Class::Unregistered { message } => {
+                let diagnostic =
+                    Diagnostic::error("unknown-version", message).at(origin.place("/apiVersion")).field("apiVersion");
+                let diagnostic = match Kind::named(text(value, "kind")) {
+                    Some(kind) => diagnostic.help(format!("{kind} is `apiVersion: {}`", kind.api_version())),
+                    None => diagnostic,
+                };
+                self.report(diagnostic, Untrusted::Policy);
+            }
+            Class::Other { kind, api_version } => {
+                let counted = self.unread.entry((kind, api_version)).or_insert_with(|| (0, origin.place("/kind")));
+                counted.0 += 1;
+            }
+            Class::Kustomization => {
+                let message = format!("{} is not read: a kustomization is not built here", document.file().name());
+                let help = "build it first: `kubectl kustomize DIR` and give the result to `-f -`";
+                self.loaded.notes.push(Diagnostic::note("skipped-file", message).help(help));
+            }
+            Class::Case => {
+                let message = format!("{} is a case, not a manifest", document.file().name());
+                let help = "play it with `tortie test`, or with packets: `tortie lab run`";
+                self.loaded.notes.push(Diagnostic::note("skipped-file", message).help(help));
+            }
+            Class::Foreign => {
+                let diagnostic =
+                    Diagnostic::error("no-object", "no Kubernetes object: it has neither apiVersion nor kind")
+                        .at(origin.place(""));
+                self.report(diagnostic, Untrusted::Policy);
+            }
+            Class::Malformed { field, message } => {
+                let at = if field.is_empty() { String::new() } else { format!("/{field}") };
+                let diagnostic = Diagnostic::error("no-object", message).field(field).at(origin.place(&at));
+                self.report(diagnostic, Untrusted::Policy);
+            }
+        }
+    }
+
+    fn object(&mut self, kind: Kind, value: &Value, origin: Origin, pointer: &str, duplicates: &[DuplicateKey]) {
+        let own: Vec<DuplicateKey> = duplicates.iter().filter_map(|d| d.below(pointer)).collect();
+        let meta = member(value, "metadata").unwrap_or(&Value::Null);
+        let generated = text(meta, "name").is_empty().then(|| text(meta, "generateName")).filter(|g| !g.is_empty());
+        let name = generated.map(|prefix| {
+            let count = self.generated.entry(format!("{kind}/{}/{prefix}", text(meta, "namespace"))).or_default();
+            *count += 1;
+            format!("{prefix}{count}")
+        });
+        let refusal = match validate(kind, value, &own) {
+            Ok(()) => {
+                let object = decode::object(kind, value, &self.options.namespace, name.as_deref());
+                self.loaded.objects.push(LoadedObject { object, origin });
+                return;
+            }
+            Err(refusal) => refusal,
+        };
+        let untrusted = if kind == Kind::NetworkPolicy { Untrusted::Policy } else { Untrusted::Object };
+        let written = |field: &str| Some(text(meta, field)).filter(|t| !t.is_empty());
+        let reference = name.as_deref().or(written("name")).map(|name| {
+            if kind.is_namespaced() {
+                ObjectRef::namespaced(kind, written("namespace").unwrap_or(&self.options.namespace), name)
+            } else {
+                ObjectRef::cluster(kind, name)
+            }
+        });
+        for mut diagnostic in diagnostics(refusal, &origin, &own) {
+            diagnostic.object.clone_from(&reference);
+            self.report(diagnostic, untrusted);
+        }
+    }
+
+    fn finish(mut self) -> Loaded {
+        for ((kind, api_version), (count, place)) in std::mem::take(&mut self.unread) {
+            let objects = if count == 1 { "1 object has".to_owned() } else { format!("{count} objects have") };
+            let message = format!("{kind} ({api_version}) is not read: {objects} no part in network policy");
+            self.loaded.notes.push(Diagnostic::note("unknown-kind", message).at(place));
+        }
+        self.loaded.settle_duplicates();
+        self.loaded
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Untrusted {
+    Policy,
+    Object,
+    Nothing,
+}
+
+fn diagnostics(refusal: Refusal, origin: &Origin, duplicates: &[DuplicateKey]) -> Vec<Diagnostic> {
+    match refusal {
+        Refusal::Decoding(cause) => {
+            let place = origin.place(&cause.pointer);
+            let wants_text = cause.message.ends_with("of type string");
+            let written = place.file.text().get(place.span.clone()).unwrap_or_default().to_owned();
+            let mut diagnostic = Diagnostic::error("api-decoding", cause.message).field(cause.field).at(place);
+            if wants_text && !written.is_empty() && !written.contains(['\n', '"', '\'', '{', '[']) {
+                diagnostic = diagnostic
+                    .help(format!("YAML takes `{written}` for something else than text: write \"{written}\""));
+            }
+            vec![diagnostic]
+        }
+        Refusal::Strict { message, fields } => {
+            let mut diagnostic = Diagnostic::error("api-strict-decoding", message);
+            for (i, cause) in fields.iter().enumerate() {
+                if i == 0 {
+                    diagnostic = diagnostic.field(cause.field.clone()).at(origin.key_place(&cause.pointer));
+                } else {
+                    diagnostic = diagnostic.label(origin.key_place(&cause.pointer), cause.message.clone());
+                }
+            }
+            for twice in duplicates {
+                let place = Place { file: Arc::clone(origin.file()), span: twice.first.clone() };
+                diagnostic = diagnostic.label(place, "first here");
+            }
+            vec![diagnostic]
+        }
+        Refusal::Invalid(causes) => causes
+            .into_iter()
+            .map(|c| Diagnostic::error("api-validation", c.message).field(c.field).at(origin.place(&c.pointer)))
+            .collect(),
+    }
+}
+
+fn decode_text(name: &str, bytes: Vec<u8>) -> Result<SourceFile, Box<Diagnostic>> {
+    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let bytes = error.into_bytes();
+        let head = String::from_utf8_lossy(&bytes[..valid]).into_owned();
+        let what = if utf16 { "the text is UTF-16" } else { "the text is not UTF-8" };
+        // The excerpt ends where the text can no longer be read.
+        let file = Arc::new(SourceFile::new(name, head));
+        let place = Place { file, span: valid..valid };
+        let help = "save it as UTF-8: `iconv -f UTF-16 -t UTF-8`, or -f LATIN1";
+        Box::new(Diagnostic::error("encoding", what).at(place).help(help))
+    })?;
+    let text = match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    };
+    Ok(SourceFile::new(name, text))
+}
+
+#[cfg(test)]
+mod tests;

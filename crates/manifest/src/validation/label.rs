@@ -1,0 +1,14 @@
+//! Maps of labels (`ValidateLabels`).
+
+use serde_json::Value;
+
+use super::{Cause, Path, name, texts};
+
+/// Keys and values of the map of labels that `value` holds under `member`.
+pub(super) fn validate(value: &Value, member: &str, parent: &Path<'_>, causes: &mut Vec<Cause>) {
+    let path = parent.child(member);
+    for (key, label) in texts(value, member) {
+        causes.extend(name::qualified(key).iter().map(|e| Cause::invalid(&path, key, e).at_member(key)));
+        causes.extend(name::label_value(label).iter().map(|e| Cause::invalid(&path, label, e).at_member(key)));
+    }
+}
