@@ -48,7 +48,7 @@ pub(crate) fn open(name: &str, addresses: &[IpAddr], answers: &Answers, dns: boo
     let mut ports: Vec<(Protocol, u16)> = Vec::new();
     match answers {
         Answers::Everywhere => {
-            table::replace(&redirect_table(if dns { &DNS } else { &[] }))?;
+            table::create(&redirect_table(if dns { &DNS } else { &[] }))?;
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 listeners.extend(listener(name, addresses, protocol, CATCH_ALL_PORT, Speaks::Name)?);
             }
