@@ -76,8 +76,8 @@ enum Found {
 
 impl Zone {
     fn find(&self, name: &str) -> Found {
-        let suffix = name.strip_suffix(&self.domain).map(|n| n.strip_suffix('.').unwrap_or(n));
-        let Some(inside) = suffix.filter(|i| i.len() < name.len() - self.domain.len() || i.is_empty()) else {
+        let before = name.strip_suffix(self.domain.as_str());
+        let Some(inside) = before.and_then(|b| b.strip_suffix('.')).or(before.filter(|b| b.is_empty())) else {
             return match self.outside.get(name) {
                 Some(addresses) => Found::Addresses(addresses.clone()),
                 None => Found::Nothing,
@@ -206,4 +206,119 @@ pub fn answer_bytes(request: &[u8], zone: &Zone, carrier: Carrier) -> Option<Vec
         return Some(bytes);
     }
     reply.truncate().to_vec().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::Query;
+
+    fn zone() -> Zone {
+        let at = |a: &str| a.parse::<IpAddr>().expect("address");
+        let key = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        Zone {
+            services: BTreeMap::from([
+                (key("kube-system", "kube-dns"), ServiceRecord::Cluster(vec![at("10.96.0.10"), at("fd00:10:96::a")])),
+                (
+                    key("prod", "db"),
+                    ServiceRecord::Headless(vec![
+                        (Some("db-0".to_owned()), at("10.244.1.5")),
+                        (None, at("10.244.2.6")),
+                    ]),
+                ),
+                (key("prod", "shop"), ServiceRecord::External("www.example.com".to_owned())),
+                (key("prod", "loop"), ServiceRecord::External("loop.prod.svc.cluster.local".to_owned())),
+            ]),
+            namespaces: vec!["prod".to_owned()],
+            outside: BTreeMap::from([("www.example.com".to_owned(), vec![at("198.51.100.7")])]),
+            ..Zone::default()
+        }
+    }
+
+    /// Response code, and the answers as text.
+    fn ask(name: &str, kind: RecordType) -> (ResponseCode, Vec<String>) {
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_ascii(format!("{name}.")).expect("name"), kind));
+        let reply = answer(&query, &zone());
+        assert_eq!(reply.metadata.id, query.metadata.id);
+        assert_eq!(reply.queries, query.queries);
+        let mut answers: Vec<String> = reply.answers.iter().map(|r| r.data.to_string()).collect();
+        answers.sort();
+        (reply.metadata.response_code, answers)
+    }
+
+    fn found(name: &str) -> Vec<String> {
+        let (code, answers) = ask(name, RecordType::A);
+        assert_eq!(code, ResponseCode::NoError, "{name}");
+        answers
+    }
+
+    #[test]
+    fn services_by_kind() {
+        assert_eq!(found("kube-dns.kube-system.svc.cluster.local"), ["10.96.0.10"]);
+        assert_eq!(found("KUBE-DNS.kube-system.SVC.cluster.local"), ["10.96.0.10"]);
+        let (_, v6) = ask("kube-dns.kube-system.svc.cluster.local", RecordType::AAAA);
+        assert_eq!(v6, ["fd00:10:96::a"]);
+        assert_eq!(found("db.prod.svc.cluster.local"), ["10.244.1.5", "10.244.2.6"]);
+        assert_eq!(found("db-0.db.prod.svc.cluster.local"), ["10.244.1.5"]);
+        assert_eq!(found("shop.prod.svc.cluster.local"), ["198.51.100.7", "www.example.com."]);
+    }
+
+    #[test]
+    fn pods_and_hosts_outside() {
+        assert_eq!(found("10-244-1-5.prod.pod.cluster.local"), ["10.244.1.5"]);
+        let (_, v6) = ask("fd00-10-244-1--5.prod.pod.cluster.local", RecordType::AAAA);
+        assert_eq!(v6, ["fd00:10:244:1::5"]);
+        assert_eq!(found("www.example.com"), ["198.51.100.7"]);
+    }
+
+    #[test]
+    fn a_name_without_an_address_of_the_family_exists_all_the_same() {
+        assert_eq!(ask("www.example.com", RecordType::AAAA), (ResponseCode::NoError, vec![]));
+        assert_eq!(ask("db.prod.svc.cluster.local", RecordType::SRV), (ResponseCode::NoError, vec![]));
+    }
+
+    #[test]
+    fn what_does_not_exist() {
+        for name in [
+            "kube-dns.kube-system.svc",
+            "kube-dns.kube-system.svc.prod.svc.cluster.local",
+            "kube-dns.prod.svc.cluster.local",
+            "db-1.db.prod.svc.cluster.local",
+            "10-244-1-5.nowhere.pod.cluster.local",
+            "one.prod.pod.cluster.local",
+            "example.com",
+            "cluster.local",
+            "notcluster.local",
+            "kube-dns.kube-system.svc.evilcluster.local",
+        ] {
+            assert_eq!(ask(name, RecordType::A), (ResponseCode::NXDomain, vec![]), "{name}");
+        }
+        assert_eq!(ask("loop.prod.svc.cluster.local", RecordType::A).0, ResponseCode::ServFail);
+    }
+
+    #[test]
+    fn bytes_that_are_no_query() {
+        assert_eq!(answer_bytes(b"x", &zone(), Carrier::Datagram), None);
+        let reply = answer_bytes(&[0x12, 0x34, 0, 0, 0, 9], &zone(), Carrier::Datagram).expect("it has an id");
+        let reply = Message::from_vec(&reply).expect("DNS");
+        assert_eq!((reply.metadata.id, reply.metadata.response_code), (0x1234, ResponseCode::FormErr));
+        let response = Message::response(7, OpCode::Query).to_vec().expect("encodes");
+        assert_eq!(answer_bytes(&response, &zone(), Carrier::Datagram), None, "no answers to answers");
+    }
+
+    #[test]
+    fn what_does_not_fit_a_datagram_is_truncated() {
+        let mut zone = zone();
+        let many = (0..100).map(|n| (None, IpAddr::from([10, 244, 3, n]))).collect();
+        zone.services.insert(("prod".to_owned(), "many".to_owned()), ServiceRecord::Headless(many));
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_ascii("many.prod.svc.cluster.local.").expect("name"), RecordType::A));
+        let bytes = query.to_vec().expect("encodes");
+        let short = answer_bytes(&bytes, &zone, Carrier::Datagram).expect("answer");
+        assert!(short.len() <= PLAIN_UDP);
+        assert!(Message::from_vec(&short).expect("DNS").metadata.truncation);
+        let long = Message::from_vec(&answer_bytes(&bytes, &zone, Carrier::Stream).expect("answer")).expect("DNS");
+        assert_eq!((long.answers.len(), long.metadata.truncation), (100, false));
+    }
 }

@@ -172,6 +172,15 @@ impl State {
         self.next += 1;
         self.next
     }
+
+    /// Whether there was a connection to close.
+    fn close_oldest(&mut self) -> bool {
+        let connections = self.sources.iter().filter(|(_, s)| matches!(s.role, Role::Connection(_)));
+        let Some(oldest) = connections.map(|(key, _)| *key).min() else { return false };
+        self.sources.remove(&oldest);
+        self.connections -= 1;
+        true
+    }
 }
 
 impl Shared {
@@ -260,7 +269,8 @@ impl Shared {
             let socket = match accept_with(&source.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                // AGAIN: no more. Out of descriptors or memory: what waits is met again at the next event.
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) if state.close_oldest() => continue,
+                // AGAIN: no more.
                 Err(_) => return,
             };
             let connection = Source {
@@ -274,16 +284,7 @@ impl Shared {
                 continue;
             }
             if state.connections >= MAX_CONNECTIONS {
-                let oldest = state
-                    .sources
-                    .iter()
-                    .filter(|(_, s)| matches!(s.role, Role::Connection(_)))
-                    .map(|(key, _)| *key)
-                    .min();
-                if let Some(oldest) = oldest {
-                    state.sources.remove(&oldest);
-                    state.connections -= 1;
-                }
+                state.close_oldest();
             }
             if self.insert(state, connection).is_err() {
                 return;

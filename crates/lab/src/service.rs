@@ -295,12 +295,13 @@ fn concat(fields: &[&[u8]]) -> Vec<u8> {
 impl Topology {
     /// Makes these the Services of the cluster, on every node, in place of those before.
     ///
-    /// Connections that exist keep the backend that they have.
+    /// Connections that exist keep the backend that they have. A node that is made later has no Services until this is
+    /// called again.
     ///
     /// # Errors
     /// [`LabError::Family`] for a ClusterIP of a family that the cluster does not have, or what the kernel refused; some
     /// nodes may have the new Services then.
-    pub fn set_services(&self, services: &[Service]) -> Result<(), LabError> {
+    pub fn set_services(&mut self, services: &[Service]) -> Result<(), LabError> {
         let families: Families = self.families();
         for service in services {
             if let Some(address) = service.addresses.iter().find(|a| !families.have(**a)) {

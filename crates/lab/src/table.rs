@@ -13,29 +13,26 @@ pub(crate) fn protocol_number(protocol: tortie_model::Protocol) -> u8 {
     tortie_model::IpProtocol::from(protocol).0
 }
 
-/// Puts `table` in the place of the one of its name, in one transaction, in the namespace of the calling thread.
-///
-/// Its maps have exact keys, so no packet meets a half-made table; existing connections keep their translation.
-pub(crate) fn replace(table: &Table) -> Result<(), LabError> {
+/// Puts `table` in the place of the one of its name, in one transaction. Its maps have exact keys, so no packet meets a half-made table; existing connections keep their translation.
+pub(crate) fn replace(socket: &mut Socket, table: &Table) -> Result<(), LabError> {
     let id = TableId::from(table);
     let flags = TableFlags::NONE;
     // Added first, so that there is one to delete.
     let mut ops = vec![Op::AddTable { table: id.clone(), flags }, Op::DeleteTable { table: id }];
     ops.extend(Op::create(table, flags));
-    commit(&ops)
+    commit(socket, &ops)
 }
 
 /// Adds `table` where there is none of its name, in the namespace of the calling thread.
 ///
-/// Cheaper than [`replace`]: closing a socket after something was deleted waits until no packet can still see it, which
-/// takes 15 ms.
+/// Cheaper than [`replace`] with a socket for the purpose: closing it after something was deleted waits until no packet
+/// can still see that, which takes 15 ms.
 pub(crate) fn create(table: &Table) -> Result<(), LabError> {
-    commit(&Op::create(table, TableFlags::NONE))
+    commit(&mut Socket::open(Protocol::Netfilter)?, &Op::create(table, TableFlags::NONE))
 }
 
-fn commit(ops: &[Op]) -> Result<(), LabError> {
-    let mut socket = Socket::open(Protocol::Netfilter)?;
-    Batch::of(ops).map_err(tortie_netlink::Error::from)?.commit(&mut socket, None)?;
+fn commit(socket: &mut Socket, ops: &[Op]) -> Result<(), LabError> {
+    Batch::of(ops).map_err(tortie_netlink::Error::from)?.commit(socket, None)?;
     Ok(())
 }
 

@@ -15,7 +15,10 @@ use std::{
 
 use ipnet::IpNet;
 use tortie_model::Protocol;
-use tortie_netlink::route::{Batch, Route, Routes};
+use tortie_netlink::{
+    Socket,
+    route::{Batch, Route, Routes},
+};
 use tortie_ruleset::Table;
 
 use crate::{
@@ -64,6 +67,8 @@ struct Node {
     ranges: Vec<IpNet>,
     pool: PodAddresses,
     owner: OwnerId,
+    /// Changes the rules of its namespace.
+    rules: Socket,
 }
 
 #[derive(Debug)]
@@ -207,6 +212,7 @@ impl Topology {
         })?;
         for (((spec, netns), index), listeners) in specs.iter().zip(namespaces).zip(indices).zip(listeners) {
             let owner = self.server.add(&Place::Node(spec.name.clone()).to_string(), listeners)?;
+            let rules = netns.run(|| Socket::open(tortie_netlink::Protocol::Netfilter))??;
             self.nodes.insert(
                 spec.name.clone(),
                 Node {
@@ -215,6 +221,7 @@ impl Topology {
                     ranges: spec.pod_ranges.clone(),
                     pool: PodAddresses::new(spec.pod_ranges.clone()),
                     owner,
+                    rules,
                 },
             );
         }
@@ -452,6 +459,19 @@ impl Topology {
         Ok(unlinked?)
     }
 
+    /// Ends an outside host.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`], or what the kernel refused; the host is gone all the same.
+    pub fn remove_outside(&mut self, name: &str) -> Result<(), LabError> {
+        let host = self.outside.remove(name).ok_or_else(|| missing(&Place::Outside(name.to_owned())))?;
+        self.server.remove(host.owner);
+        self.unclaim(&host.addresses);
+        let mut batch = Batch::new();
+        batch.delete_link(host.index);
+        Ok(self.wire.netns.run(|| Routes::open()?.commit(batch))??)
+    }
+
     /// Takes the link of a pod down, or up again: a fault for tests.
     ///
     /// # Errors
@@ -486,10 +506,8 @@ impl Topology {
     }
 
     /// Puts a table in the place of the one of its name on every node.
-    pub(crate) fn replace_table_on_nodes(&self, table: &Table) -> Result<(), LabError> {
-        let visits = self.nodes.values().map(|n| (&n.router.netns, ()));
-        Netns::visit(visits.collect::<Vec<_>>(), |()| table::replace(table))?;
-        Ok(())
+    pub(crate) fn replace_table_on_nodes(&mut self, table: &Table) -> Result<(), LabError> {
+        self.nodes.values_mut().try_for_each(|node| table::replace(&mut node.rules, table))
     }
 
     /// Where packets of `place` come from and go to; `None` when there is no such place.

@@ -149,8 +149,9 @@ impl Prober {
                 source_port: 0,
                 destination_port,
             };
-            // Identifiers come around after 65,536 probes; by then these are over.
-            let active = Active::open(spec, (id & 0xffff) as u16, self.salt ^ id).map(Box::new);
+            // Identifiers come around after 65,535 probes; by then these are over. 0 says that there is none.
+            let echo = u16::try_from(id % 0xffff + 1).expect("at most 65,535");
+            let active = Active::open(spec, echo, self.salt ^ id).map(Box::new);
             let tuple = active.as_ref().map_or(unopened, |a| a.tuple);
             Prepared { id, dropped: Arc::default(), tuple, active, shared: Arc::clone(&self.shared) }
         };

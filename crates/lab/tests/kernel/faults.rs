@@ -1,13 +1,14 @@
 //! What goes wrong, and that it is told.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use tortie_lab::{
     Answers, LabError, Place, PodSpec,
-    address::Families,
+    address::{Families, pod_link},
     probe::{Outcome, Probe, ProbeSpec, Prober},
 };
 use tortie_model::{IpProtocol, Protocol};
+use tortie_netlink::route::Routes;
 
 use crate::support::{Result, World, address, answered, probe, three_pods};
 
@@ -91,6 +92,21 @@ pub(crate) fn removal(world: &World) -> Result {
         }
     }
     topology.remove_pod("a", "two")?;
+    // Its links and routes are gone, those of the other pod are there.
+    let node = topology.endpoint(&Place::Node("node-1".to_owned())).ok_or("no node")?;
+    let (links, routes) = node.netns.run(|| -> Result<_> {
+        let mut connection = Routes::open()?;
+        Ok((connection.links()?, connection.routes()?))
+    })??;
+    let pods: Vec<&str> = links.iter().map(|l| l.name.as_str()).filter(|n| n.starts_with("tor")).collect();
+    assert_eq!(pods, [pod_link("a", "one")]);
+    let hosts: Vec<IpAddr> = routes.iter().filter(|r| r.gateway.is_none()).map(|r| r.destination).collect();
+    for address in &first {
+        assert!(!hosts.contains(address), "{routes:?}");
+    }
+    for address in topology.endpoint(&one).ok_or("no pod")?.addresses {
+        assert!(hosts.contains(address), "{routes:?}");
+    }
     topology.add_pods(&[PodSpec::tool("a", "two", "node-1")])?;
     assert_ne!(topology.endpoint(&two).ok_or("no pod")?.addresses, first, "reused as late as possible");
     Ok(())

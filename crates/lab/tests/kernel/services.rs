@@ -55,7 +55,7 @@ fn who(outcome: Outcome) -> Result<String> {
 }
 
 pub(crate) fn balance(world: &World) -> Result {
-    let topology = two_backends(world)?;
+    let mut topology = two_backends(world)?;
     let both = vec![backend(&topology, "prod", "first", 8080)?, backend(&topology, "prod", "second", 9090)?];
     topology.set_services(&[web(both)])?;
     let prober = Prober::start()?;
@@ -73,7 +73,8 @@ pub(crate) fn balance(world: &World) -> Result {
         }
     }
     // Only the ready ones from now on.
-    topology.set_services(&[web(vec![backend(&topology, "prod", "second", 9090)?])])?;
+    let second = web(vec![backend(&topology, "prod", "second", 9090)?]);
+    topology.set_services(&[second])?;
     let cluster = service_addresses(100, Families::Dual)[0];
     for _ in 0..3 {
         let client = Place::pod("dev", "client");
@@ -87,8 +88,10 @@ pub(crate) fn balance(world: &World) -> Result {
 }
 
 pub(crate) fn hairpin(world: &World) -> Result {
-    let topology = two_backends(world)?;
-    topology.set_services(&[web(vec![backend(&topology, "prod", "first", 8080)?])])?;
+    let mut topology = two_backends(world)?;
+    let first = web(vec![backend(&topology, "prod", "first", 8080)?]);
+    let second = web(vec![backend(&topology, "prod", "second", 9090)?]);
+    topology.set_services(std::slice::from_ref(&first))?;
     let prober = Prober::start()?;
     for cluster in service_addresses(100, Families::Dual) {
         for what in [Probe::Tcp(80), Probe::Tcp(81), Probe::Udp(53)] {
@@ -97,13 +100,13 @@ pub(crate) fn hairpin(world: &World) -> Result {
             answered(&outcome, &format!("to itself through {cluster}, {what:?}"))?;
         }
         // The named port of the other pod is another number.
-        topology.set_services(&[web(vec![backend(&topology, "prod", "second", 9090)?])])?;
+        topology.set_services(std::slice::from_ref(&second))?;
         let client = Place::pod("dev", "client");
         let outcome = probe_address(&topology, &prober, &client, cluster, Some("prod/second"), Probe::Tcp(80))?;
         answered(&outcome, "named port")?;
         let outcome = probe_address(&topology, &prober, &client, cluster, None, Probe::Tcp(81))?;
         assert!(matches!(outcome, Outcome::Refused { .. }), "it does not listen on 8080: {outcome:?}");
-        topology.set_services(&[web(vec![backend(&topology, "prod", "first", 8080)?])])?;
+        topology.set_services(std::slice::from_ref(&first))?;
     }
     Ok(())
 }
