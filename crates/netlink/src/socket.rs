@@ -53,6 +53,10 @@ const RECEIVE_CHUNK: usize = 256 << 10;
 /// How often a dump that the kernel marks as interrupted is started again.
 const DUMP_ATTEMPTS: u32 = 20;
 
+/// The kernel answers a request before it returns from sending it, so a reply that is not there at once was lost, and
+/// waiting for longer than this would be waiting forever.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A netlink socket, connected to the kernel.
 ///
 /// It belongs to the network namespace of the thread that opened it and may then be used from any thread. Being
@@ -198,6 +202,15 @@ impl Socket {
         }
     }
 
+    /// As [`Socket::recv`], for the reply to a request that was just sent.
+    ///
+    /// # Errors
+    /// As [`Socket::recv`], and [`Error::Io`] with `ETIMEDOUT` when there is none.
+    pub fn recv_reply(&mut self) -> Result<Vec<Message>, Error> {
+        let lost = Error::Io { operation: "wait for a reply", errno: Errno::TIMEDOUT };
+        self.recv_timeout(REPLY_TIMEOUT)?.ok_or(lost)
+    }
+
     /// As [`Socket::recv`], but gives up after `timeout` with `None`.
     ///
     /// # Errors
@@ -231,7 +244,7 @@ impl Socket {
         let seq = self.send_request(kind, flags | NLM_F_ACK, body)?;
         let mut replies = Vec::new();
         loop {
-            for message in self.recv()? {
+            for message in self.recv_reply()? {
                 if message.seq != seq || message.kind == NLMSG_NOOP {
                     continue;
                 }
@@ -277,7 +290,7 @@ impl Socket {
         let mut messages = Vec::new();
         let mut interrupted = false;
         loop {
-            for message in self.recv()? {
+            for message in self.recv_reply()? {
                 if message.seq != seq || message.kind == NLMSG_NOOP {
                     continue;
                 }

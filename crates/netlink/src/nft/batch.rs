@@ -129,7 +129,7 @@ impl Batch {
         let mut refused = None;
         let mut more = 0;
         loop {
-            for message in socket.recv()? {
+            for message in socket.recv_reply()? {
                 // Replies of an earlier transaction whose outcome was lost may still be queued.
                 let Some(place) = message.seq.checked_sub(first).filter(|&n| n <= count) else {
                     continue;
