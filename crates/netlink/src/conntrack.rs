@@ -196,7 +196,7 @@ impl Entry {
         w
     }
 
-    fn read(message: &Message) -> Result<Option<Self>, Error> {
+    pub(crate) fn read(message: &Message) -> Result<Option<Self>, Error> {
         let attrs = Attrs::netfilter(&message.body);
         let number = |kind| attrs.get(kind).map_or(Ok(0), Attr::be32);
         let Some(raw) = attrs.get(TUPLE_ORIG) else { return Ok(None) };

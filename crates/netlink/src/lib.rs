@@ -4,6 +4,8 @@
 //! Everything is synchronous: a request is answered before the kernel returns from it.
 
 pub mod conntrack;
+#[cfg(test)]
+mod damage;
 mod error;
 pub mod message;
 pub mod nflog;

@@ -91,7 +91,7 @@ impl LogEvent {
         PacketTuple::parse(&self.payload)
     }
 
-    fn read(message: &Message) -> Result<Self, Error> {
+    pub(crate) fn read(message: &Message) -> Result<Self, Error> {
         let attrs = Attrs::netfilter(&message.body);
         let [e0, e1, hook, _] = attrs.need(HEADER, "header of a logged packet")?.array()?;
         let number = |kind| attrs.get(kind).map(Attr::be32).transpose();

@@ -33,3 +33,25 @@ pub struct Counter {
     /// Bytes, from the network header on.
     pub bytes: u64,
 }
+
+/// Every reader of this module, for tests that feed them nonsense.
+#[cfg(test)]
+pub(crate) fn read_anything(attrs: crate::wire::Attrs<'_>, family: tortie_ruleset::Family) {
+    let _ = expression::read(attrs, family);
+    let _ = expression::read_data(attrs);
+    let element = element::read(attrs);
+    if let Ok((_, Some(spec))) = map::read(attrs) {
+        element::assemble(&spec, element.into_iter().flatten().collect());
+    }
+    for attr in attrs {
+        let _ = expression::read(attr.nested(), family);
+        let _ = element::read(attr.nested());
+    }
+    let _ = read::read_rule(&TableId::new(family, "t"), attrs);
+}
+
+/// The words for a message, for tests that feed it nonsense.
+#[cfg(test)]
+pub(crate) fn describe_anything(message: &[u8], offset: Option<usize>) -> String {
+    describe::describe(message, offset)
+}

@@ -281,7 +281,7 @@ fn read_chain(message: &Message) -> Result<(String, ChainBase), Error> {
     Ok((name, base))
 }
 
-fn read_rule(table: &TableId, attrs: Attrs<'_>) -> Result<(String, Rule, RuleState), Error> {
+pub(super) fn read_rule(table: &TableId, attrs: Attrs<'_>) -> Result<(String, Rule, RuleState), Error> {
     let mut rule = Rule { exprs: Vec::new(), comment: attrs.get(number::rule::USERDATA).and_then(read_comment) };
     let mut counter = None;
     for one in attrs.get(number::rule::EXPRESSIONS).map_or(Attrs::new(&[]), Attr::nested) {
