@@ -28,36 +28,56 @@ const NAMES: [&str; 17] = [
     "other",
 ];
 
-/// Attributes in attributes, with types and values such as occur.
-fn attributes() -> impl Strategy<Value = Vec<u8>> {
-    let value = prop_oneof![
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    let mut bytes = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// Attributes with values that `value` makes.
+fn attributes(value: impl Strategy<Value = Vec<u8>>, most: usize) -> impl Strategy<Value = Vec<u8>> {
+    vec((1u16..24, value), 0..most)
+        .prop_map(|all| all.into_iter().flat_map(|(kind, value)| attribute(kind | NLA_F_NESTED, &value)).collect())
+}
+
+/// Numbers, names and bytes such as occur.
+fn leaf() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
         vec(any::<u8>(), 0..20),
-        (0u32..24).prop_map(|n| n.to_be_bytes().to_vec()),
+        vec(0u8..4, 0..8),
+        (0u32..40).prop_map(|n| n.to_be_bytes().to_vec()),
         any::<u64>().prop_map(|n| n.to_be_bytes().to_vec()),
         prop::sample::select(&NAMES[..]).prop_map(|name| [name.as_bytes(), &[0]].concat()),
-    ];
-    let attribute =
-        |kind: u16, len: usize| [u16::try_from(len + 4).unwrap_or(u16::MAX).to_ne_bytes(), kind.to_ne_bytes()].concat();
-    let pad = |mut bytes: Vec<u8>| {
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    };
-    value.prop_recursive(5, 60, 6, move |inner| {
-        vec((1u16..24, inner), 0..6).prop_map(move |all| {
-            all.into_iter()
-                .flat_map(|(kind, value)| pad([attribute(kind | NLA_F_NESTED, value.len()), value].concat()))
-                .collect()
-        })
+    ]
+}
+
+/// Attributes in attributes.
+fn tree() -> impl Strategy<Value = Vec<u8>> {
+    leaf().prop_recursive(5, 60, 6, |inner| attributes(inner, 6))
+}
+
+/// A known name, and numbers and nests in place of its parameters.
+fn expression() -> impl Strategy<Value = Vec<u8>> {
+    let number = (0u32..40).prop_map(|n| n.to_be_bytes().to_vec());
+    let parameter = || prop_oneof![4 => number.clone(), 1 => tree()];
+    let parameters = (parameter(), parameter(), parameter(), parameter(), parameter(), parameter());
+    (prop::sample::select(&NAMES[..]), parameters).prop_map(|(name, (a, b, c, d, e, f))| {
+        let body: Vec<u8> =
+            (1u16..).zip([a, b, c, d, e, f]).flat_map(|(kind, value)| attribute(kind, &value)).collect();
+        [attribute(1, &[name.as_bytes(), &[0]].concat()), attribute(2 | NLA_F_NESTED, &body)].concat()
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
     #[test]
-    fn no_reader_panics(body in attributes(), kind in 0u16..17, offset in proptest::option::of(0usize..300), cut: u16) {
+    fn no_reader_panics(body in prop_oneof![tree(), expression()], kind in 0u16..17,
+                        offset in proptest::option::of(0usize..300), cut: u16) {
         let mut body = [&[2, 0, 0, 0][..], &body].concat();
-        // Half of them cut short.
-        if cut < 0x8000 {
+        // Some of them cut short.
+        if cut < 0x4000 {
             body.truncate(usize::from(cut) % (body.len() + 1));
         }
         for family in [Family::Inet, Family::Ip, Family::Ip6] {
@@ -68,5 +88,10 @@ proptest! {
         let _ = nft::describe_anything(&whole, offset);
         let message = Message { kind, flags: 0, seq: 1, port: 0, body };
         let _ = (conntrack::Entry::read(&message), nflog::LogEvent::read(&message));
+    }
+
+    #[test]
+    fn no_user_data_panic(userdata in vec(0u8..6, 0..24)) {
+        nft::read_anything(Attrs::new(&attribute(7, &userdata)), Family::Inet);
     }
 }
