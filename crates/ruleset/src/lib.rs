@@ -6,6 +6,7 @@
 
 mod chain;
 mod expr;
+pub mod machine;
 mod map;
 
 pub use chain::{BaseChain, Chain, ChainKind, Family, Hook, Policy, Rule, Table};
