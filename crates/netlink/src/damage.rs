@@ -8,7 +8,7 @@ use crate::{
     wire::{Attrs, NLA_F_NESTED},
 };
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "meta",
     "ct",
     "payload",
@@ -25,6 +25,7 @@ const NAMES: [&str; 17] = [
     "redir",
     "numgen",
     "reject",
+    "socket",
     "other",
 ];
 

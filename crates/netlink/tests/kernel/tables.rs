@@ -132,7 +132,9 @@ pub(crate) fn every_expression(family: Family) -> Table {
     for (name, hook) in
         [("in", Hook::Input), ("out", Hook::Output), ("pre", Hook::Prerouting), ("post", Hook::Postrouting)]
     {
-        table.chains.insert(name.into(), base(ChainKind::Filter, hook, -150, Policy::Drop, vec![]));
+        // Sockets are looked up where a packet comes in only.
+        let rules = if hook == Hook::Prerouting { vec![rule(vec![Expr::Socket { dreg: r(10) }])] } else { vec![] };
+        table.chains.insert(name.into(), base(ChainKind::Filter, hook, -150, Policy::Drop, rules));
     }
     table.chains.insert("reroute".into(), base(ChainKind::Route, Hook::Output, 5, Policy::Accept, vec![]));
     let (number, len) = if family == Family::Ip { (2, 4) } else { (10, 16) };
