@@ -13,8 +13,10 @@
 //! the table is computed, so that one decision costs the same for ten policies and for ten thousand.
 
 mod plan;
+mod transition;
 
 pub use plan::{
-    ClassId, Identity, IdentityId, LocalEndpoint, NodeFacts, OutsideClass, Path, PathId, Plan, PodInterface,
-    PortClassId, Profile, ProfileId, RangeEntry, SetSource,
+    AttachmentPoint, ClassId, Decider, Identity, IdentityId, LocalEndpoint, NodeFacts, OutsideClass, Path, PathId,
+    Plan, PodInterface, PortClassId, Problem, Profile, ProfileId, RangeEntry, SetSource,
 };
+pub use transition::Transition;

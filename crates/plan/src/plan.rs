@@ -2,13 +2,17 @@
 //!
 //! Laws of its numbers: a number never changes its meaning while a node runs, and is not given out again; zero has a
 //! fixed meaning in every kind of number.
+//!
+//! A packet asks in this order, and never an earlier question again: profile of the endpoint, identity of the other
+//! end's address, class, port class, path. Transitions ([`crate::Transition`]) rely on it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_policy::{By, PodKey, Regions, RuleRef, Stack, Verdict};
+use tortie_model::{Direction, ObjectRef};
+use tortie_policy::{PodKey, Regions, RuleRef, Stack, Verdict};
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
@@ -57,9 +61,12 @@ pub enum SetSource {
     Cidr(Arc<[IpNet]>),
     /// Pods as in `Selector` whose address also lies in blocks that policies name.
     SelectorInCidr(Arc<[Arc<str>]>, Arc<[IpNet]>),
+    /// During a transition only: to the profiles that endpoints are leaving the first, to all others the second.
+    /// The first may be 0 or that of a range: the address belonged to no pod.
+    Changing(IdentityId, IdentityId),
 }
 
-/// An identity: what it stands for, and one pod that has it.
+/// An identity: what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Where its members come from.
@@ -89,7 +96,8 @@ pub enum OutsideClass {
 /// The decision table of one kind of endpoint in one direction.
 ///
 /// For a packet: `class = classes[identity]` (0 when absent), `port = ports.get(traffic)`, `path = rows[port, class]`,
-/// or `default` when there is no such row.
+/// or `default` when there is no such row. There is never a row for class 0 and port class 0: rows need no profile in
+/// their key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The policies that it stands for.
@@ -106,23 +114,89 @@ pub struct Profile {
     pub default: PathId,
 }
 
-/// How a packet is decided.
+/// What decides at the end of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Decider {
+    /// A rule.
+    Rule(RuleRef),
+    /// The end of the tier of this name: policies of it govern the endpoint, and none of their rules decided.
+    EndOfTier(Arc<str>),
+    /// The namespace's profile, which allows: every tier passed the packet on.
+    Profile,
+    /// The table of the profile would not fit ([`Problem::TooManyRows`]): everything is denied.
+    TooBig,
+}
+
+/// How a packet is decided. The same path serves every profile in which the same rules decide; paths that no rule
+/// decides belong to the endpoints that the same policies govern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
     /// The verdict in this direction.
     pub verdict: Verdict,
-    /// The deciding rule; `None` at the end of a tier or by the namespace's profile.
-    pub rule: Option<RuleRef>,
-    /// What decided, in the stack of the profile.
-    pub by: By,
+    /// The direction.
+    pub direction: Direction,
+    /// What decided.
+    pub by: Decider,
     /// Log and Pass rules before it: they count the packet too.
     pub passed: Vec<RuleRef>,
     /// Those of `passed` that log.
     pub logged: Vec<RuleRef>,
-    /// Policies that govern the endpoint, for explaining a drop after they are gone.
-    pub isolating: Arc<[tortie_model::ObjectRef]>,
+    /// The policy of the deciding rule, or, when no rule decided, all policies that govern the endpoint, in order: for
+    /// explaining a drop after they are gone.
+    pub isolating: Arc<[ObjectRef]>,
     /// A pod's connection to itself passes although this denies it (NetworkPolicy: "a pod cannot block itself").
     pub spares_hairpin: bool,
+}
+
+impl Path {
+    /// The deciding rule, when one decided.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&RuleRef> {
+        match &self.by {
+            Decider::Rule(rule) => Some(rule),
+            Decider::EndOfTier(_) | Decider::Profile | Decider::TooBig => None,
+        }
+    }
+}
+
+/// Where in a packet's way a decision is asked for. Closed: what is not in it does not reach the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AttachmentPoint {
+    /// Packets that this node forwards: egress of its pods, then ingress of its pods.
+    Forward,
+    /// Packets to this node itself: egress of its pods.
+    ToThisNode,
+    /// Packets that this node sends. Nothing is asked yet: a node reaches its own pods.
+    FromThisNode,
+    /// Packets before destination NAT. Nothing is asked yet.
+    BeforeDnat,
+    /// Packets before connection tracking. Nothing is asked yet.
+    Untracked,
+}
+
+/// What a plan could not hold, and what it does instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// A decision table is too big: its endpoints are closed in its direction.
+    #[error(
+        "{direction} of {}: the decision table needs more than {limit} elements, so everything is denied; \
+         let fewer policies select these pods, or raise the limit",
+        names(.endpoints)
+    )]
+    TooManyRows {
+        /// The closed profile that stands in for it.
+        profile: ProfileId,
+        /// The direction that is closed.
+        direction: Direction,
+        /// Pods that it governs.
+        endpoints: Vec<PodKey>,
+        /// The most elements (rows and classes) that a profile may have.
+        limit: usize,
+    },
+}
+
+fn names(endpoints: &[PodKey]) -> String {
+    endpoints.iter().map(PodKey::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A pod that runs on this node.
@@ -183,4 +257,6 @@ pub struct Plan {
     pub profiles: BTreeMap<ProfileId, Profile>,
     /// Decisions.
     pub paths: BTreeMap<PathId, Path>,
+    /// What does not fit, and is closed instead.
+    pub problems: Vec<Problem>,
 }
