@@ -47,9 +47,7 @@ impl Routes {
     /// # Errors
     /// [`Error::Io`].
     pub fn open() -> Result<Self, Error> {
-        Ok(Self {
-            socket: Socket::open(Protocol::Route)?,
-        })
+        Ok(Self { socket: Socket::open(Protocol::Route)? })
     }
 
     /// Executes a batch in order. What comes after a refused message is executed all the same.
@@ -100,11 +98,7 @@ impl Routes {
         let last = first + (count - 1);
         let mut datagram = Vec::new();
         for (seq, request) in (first..).zip(requests) {
-            let flags = if seq == last {
-                request.flags | NLM_F_ACK
-            } else {
-                request.flags
-            };
+            let flags = if seq == last { request.flags | NLM_F_ACK } else { request.flags };
             frame(&mut datagram, request.kind, flags, seq, &request.body)?;
         }
         self.socket.send(&datagram)?;
@@ -131,11 +125,7 @@ impl Routes {
     /// As [`Socket::dump`].
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
         let messages = self.socket.dump(RTM_GETLINK, 0, &[0; 16], || "list links".to_owned())?;
-        messages
-            .iter()
-            .filter(|m| m.kind == RTM_NEWLINK)
-            .map(|m| Link::parse(&m.body))
-            .collect()
+        messages.iter().filter(|m| m.kind == RTM_NEWLINK).map(|m| Link::parse(&m.body)).collect()
     }
 
     /// The link of this name, if there is one.
@@ -151,14 +141,8 @@ impl Routes {
     /// # Errors
     /// As [`Socket::dump`].
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
-        let messages = self
-            .socket
-            .dump(RTM_GETADDR, 0, &[0; 8], || "list addresses".to_owned())?;
-        messages
-            .iter()
-            .filter(|m| m.kind == RTM_NEWADDR)
-            .filter_map(|m| Address::parse(&m.body).transpose())
-            .collect()
+        let messages = self.socket.dump(RTM_GETADDR, 0, &[0; 8], || "list addresses".to_owned())?;
+        messages.iter().filter(|m| m.kind == RTM_NEWADDR).filter_map(|m| Address::parse(&m.body).transpose()).collect()
     }
 
     /// The unicast, blackhole and unreachable routes of the main table, both families.
@@ -166,14 +150,8 @@ impl Routes {
     /// # Errors
     /// As [`Socket::dump`].
     pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
-        let messages = self
-            .socket
-            .dump(RTM_GETROUTE, 0, &[0; 12], || "list routes".to_owned())?;
-        messages
-            .iter()
-            .filter(|m| m.kind == RTM_NEWROUTE)
-            .filter_map(|m| Route::parse(&m.body).transpose())
-            .collect()
+        let messages = self.socket.dump(RTM_GETROUTE, 0, &[0; 12], || "list routes".to_owned())?;
+        messages.iter().filter(|m| m.kind == RTM_NEWROUTE).filter_map(|m| Route::parse(&m.body).transpose()).collect()
     }
 
     /// Waits until all these links are operational: administratively up, and their queues active. The kernel activates
@@ -197,7 +175,11 @@ impl Routes {
                 .filter(|i| !links.iter().any(|l| l.index == *i && l.state == OperState::Up))
                 .collect();
             if waiting.is_empty() {
-                return Ok(());
+                // The kernel writes the state first and starts the queue afterwards, while it holds the lock that every
+                // change takes (`linkwatch_do_dev`) and no list does. So any change is a barrier; this one changes nothing.
+                let mut barrier = Batch::new();
+                barrier.set_up(indices[0], true);
+                return self.commit(barrier);
             }
             let Some(changes) = changes.as_mut() else {
                 let mut socket = Socket::open(Protocol::Route)?;

@@ -116,12 +116,7 @@ impl Batch {
 
     fn push(&mut self, kind: u16, flags: u16, writer: Writer, operation: String) {
         match writer.finish() {
-            Ok(body) => self.requests.push(Request {
-                kind,
-                flags: flags | NLM_F_REQUEST,
-                body,
-                operation,
-            }),
+            Ok(body) => self.requests.push(Request { kind, flags: flags | NLM_F_REQUEST, body, operation }),
             Err(error) => {
                 self.error.get_or_insert(error);
             }
@@ -147,15 +142,7 @@ impl Batch {
                 });
             });
         });
-        self.push(
-            kind,
-            flags,
-            w,
-            format!(
-                "add veth pair {} (index {}) and {}",
-                veth.name, veth.index, veth.peer_name
-            ),
-        );
+        self.push(kind, flags, w, format!("add veth pair {} (index {}) and {}", veth.name, veth.index, veth.peer_name));
     }
 
     /// Stops the kernel from making an IPv6 link-local address for a link (`addr_gen_mode none`). To be given before
@@ -169,12 +156,7 @@ impl Batch {
                 w.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
             });
         });
-        self.push(
-            kind,
-            flags,
-            w,
-            format!("turn automatic link-local addresses of link {index} off"),
-        );
+        self.push(kind, flags, w, format!("turn automatic link-local addresses of link {index} off"));
     }
 
     /// Sets a link up or down.
@@ -182,12 +164,7 @@ impl Batch {
         let (kind, flags) = (RTM_SETLINK, 0);
         let mut w = Writer::new();
         w.attributes(&link_header(index, if up { IFF_UP } else { 0 }, IFF_UP));
-        self.push(
-            kind,
-            flags,
-            w,
-            format!("set link {index} {}", if up { "up" } else { "down" }),
-        );
+        self.push(kind, flags, w, format!("set link {index} {}", if up { "up" } else { "down" }));
     }
 
     /// Deletes a link; for a veth, both ends.
@@ -199,6 +176,9 @@ impl Batch {
     }
 
     /// Adds an address; an IPv6 address without duplicate detection, which would take a second.
+    ///
+    /// The kernel makes the local route of an IPv6 address later, from a work queue (`addrconf_dad_work`), and drops
+    /// what comes in before; so the same route is added here, with a higher metric.
     pub fn add_address(&mut self, index: u32, address: IpAddr, prefix: u8) {
         let scope = match address {
             IpAddr::V6(a) if a.is_unicast_link_local() => SCOPE_LINK,
@@ -215,12 +195,12 @@ impl Batch {
         if address.is_ipv6() {
             w.bytes(IFA_FLAGS, &IFA_F_NODAD.to_ne_bytes());
         }
-        self.push(
-            kind,
-            flags,
-            w,
-            format!("add address {address}/{prefix} to link {index}"),
-        );
+        self.push(kind, flags, w, format!("add address {address}/{prefix} to link {index}"));
+        if address.is_ipv6() {
+            let mut w = Writer::new();
+            Route::host(address, index).write_local(&mut w);
+            self.push(RTM_NEWROUTE, NLM_F_CREATE, w, format!("add local route {address} to link {index}"));
+        }
     }
 
     /// Adds a route to the main table, or replaces the one to the same destination.
@@ -256,11 +236,7 @@ impl Batch {
 
 fn link_name(w: &mut Writer, name: &str) {
     if name.len() > NAME_MAX {
-        return w.fail(EncodeError::TextTooLong {
-            what: "name of a link",
-            text: name.to_owned(),
-            limit: NAME_MAX,
-        });
+        return w.fail(EncodeError::TextTooLong { what: "name of a link", text: name.to_owned(), limit: NAME_MAX });
     }
     w.text(IFLA_IFNAME, name);
 }
@@ -294,11 +270,7 @@ mod tests {
         });
         assert_eq!(
             batch.finish(),
-            Err(EncodeError::TextTooLong {
-                what: "name of a link",
-                text: "sixteen-bytes-xx".to_owned(),
-                limit: 15
-            })
+            Err(EncodeError::TextTooLong { what: "name of a link", text: "sixteen-bytes-xx".to_owned(), limit: 15 })
         );
     }
 

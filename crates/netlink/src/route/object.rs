@@ -23,10 +23,13 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PREFSRC: u16 = 7;
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
 const RT_TABLE_MAIN: u8 = 254;
+const RT_TABLE_LOCAL: u8 = 255;
 const RTPROT_STATIC: u8 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
+const RT_SCOPE_HOST: u8 = 254;
 const RT_SCOPE_NOWHERE: u8 = 255;
 const RTNH_F_ONLINK: u32 = 4;
 const RTM_F_CLONED: u32 = 0x200;
@@ -59,9 +62,8 @@ pub struct Link {
 
 impl Link {
     pub(super) fn parse(body: &[u8]) -> Result<Self, Error> {
-        let (header, rest) = body
-            .split_first_chunk::<16>()
-            .ok_or_else(|| Error::malformed("link message shorter than its header"))?;
+        let (header, rest) =
+            body.split_first_chunk::<16>().ok_or_else(|| Error::malformed("link message shorter than its header"))?;
         let attrs = Attrs::new(rest);
         let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
         Ok(Self {
@@ -92,9 +94,8 @@ pub struct Address {
 impl Address {
     /// `None` for families other than IPv4 and IPv6.
     pub(super) fn parse(body: &[u8]) -> Result<Option<Self>, Error> {
-        let (header, rest) = body
-            .split_first_chunk::<8>()
-            .ok_or_else(|| Error::malformed("address message shorter than its header"))?;
+        let (header, rest) =
+            body.split_first_chunk::<8>().ok_or_else(|| Error::malformed("address message shorter than its header"))?;
         let attrs = Attrs::new(rest);
         // On point-to-point links IFA_ADDRESS is the peer; IPv6 has no IFA_LOCAL otherwise.
         let Some(attr) = attrs.get(IFA_LOCAL).or_else(|| attrs.get(IFA_ADDRESS)) else {
@@ -153,18 +154,24 @@ impl Route {
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
-        let scope = if self.gateway.is_none() && self.destination.is_ipv4() {
-            RT_SCOPE_LINK
-        } else {
-            RT_SCOPE_UNIVERSE
-        };
+        let scope =
+            if self.gateway.is_none() && self.destination.is_ipv4() { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
+        self.write_as(w, RT_TABLE_MAIN, scope, RTN_UNICAST);
+    }
+
+    /// As a route to this very host.
+    pub(super) fn write_local(&self, w: &mut Writer) {
+        self.write_as(w, RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL);
+    }
+
+    fn write_as(&self, w: &mut Writer, table: u8, scope: u8, kind: u8) {
         let mut header = [0; 12];
         header[0] = family(self.destination);
         header[1] = self.prefix;
-        header[4] = RT_TABLE_MAIN;
+        header[4] = table;
         header[5] = RTPROT_STATIC;
         header[6] = scope;
-        header[7] = RTN_UNICAST;
+        header[7] = kind;
         if self.gateway.is_some() {
             header[8..].copy_from_slice(&RTNH_F_ONLINK.to_ne_bytes());
         }
@@ -183,9 +190,8 @@ impl Route {
 
     /// `None` for routes that are not unicast, not in the main table, or have several next hops.
     pub(super) fn parse(body: &[u8]) -> Result<Option<Self>, Error> {
-        let (header, rest) = body
-            .split_first_chunk::<12>()
-            .ok_or_else(|| Error::malformed("route message shorter than its header"))?;
+        let (header, rest) =
+            body.split_first_chunk::<12>().ok_or_else(|| Error::malformed("route message shorter than its header"))?;
         let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
         if header[4] != RT_TABLE_MAIN
             || header[7] != RTN_UNICAST
