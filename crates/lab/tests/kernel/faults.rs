@@ -5,10 +5,15 @@ use std::{net::IpAddr, time::Duration};
 use tortie_lab::{
     Answers, LabError, Place, PodSpec,
     address::{Families, pod_link},
-    probe::{Outcome, Probe, ProbeSpec, Prober},
+    probe::{Outcome, Prepared, Probe, ProbeSpec, Prober},
 };
 use tortie_model::{IpProtocol, Protocol};
-use tortie_netlink::route::Routes;
+use tortie_netlink::{
+    Socket,
+    nft::{Batch, Op, TableFlags},
+    route::Routes,
+};
+use tortie_ruleset::{BaseChain, Chain, ChainKind, Family, Hook, Policy, Table};
 
 use crate::support::{Result, World, address, answered, probe, three_pods};
 
@@ -52,6 +57,54 @@ pub(crate) fn outcomes(world: &World) -> Result {
     );
     let outcome = prober.run(endpoint.netns, vec![wrong])?.swap_remove(0);
     assert!(matches!(&outcome, Outcome::WrongName { by, .. } if by == "a/one"), "{outcome:?}");
+    Ok(())
+}
+
+/// A chain that drops what its namespace would forward.
+fn drop_forwarded() -> Vec<Op> {
+    let base = BaseChain { kind: ChainKind::Filter, hook: Hook::Forward, priority: 0, policy: Policy::Drop };
+    let table = Table {
+        family: Family::Inet,
+        name: "drop".to_owned(),
+        maps: [].into(),
+        chains: [("forward".to_owned(), Chain { base: Some(base), rules: Vec::new() })].into(),
+    };
+    Op::create(&table, TableFlags::NONE)
+}
+
+pub(crate) fn drops(world: &World) -> Result {
+    let topology = three_pods(&world.sandbox, Families::Dual)?;
+    let node = topology.endpoint(&Place::Node("node-2".to_owned())).ok_or("no node")?;
+    node.netns.run(|| -> Result {
+        Ok(Batch::of(&drop_forwarded())?.commit(&mut Socket::open(tortie_netlink::Protocol::Netfilter)?, None)?)
+    })??;
+    let prober = Prober::start()?;
+    let (one, three) = (Place::pod("a", "one"), Place::pod("b", "three"));
+    let netns = topology.endpoint(&one).ok_or("no pod")?.netns;
+    let specs = |deadline| -> Result<Vec<ProbeSpec>> {
+        let mut specs = Vec::new();
+        for v4 in [true, false] {
+            let (source, destination) = (address(&topology, &one, v4)?, address(&topology, &three, v4)?);
+            let resolve = Probe::Dns(vec!["www.example.com".to_owned()]);
+            for probe in [Probe::Ping, Probe::Tcp(80), Probe::Udp(53), resolve] {
+                specs.push(ProbeSpec { deadline, ..ProbeSpec::new(source, destination, probe, Some("b/three")) });
+            }
+        }
+        Ok(specs)
+    };
+    for outcome in prober.run(netns, specs(Duration::from_millis(300))?)? {
+        assert_eq!(outcome, Outcome::Silent);
+    }
+    // An hour, of which nothing is waited for once the drop is seen. Without the notice this test would not end.
+    let prepared = prober.prepare(netns, specs(Duration::from_secs(3600))?)?;
+    let notices: Vec<_> = prepared.iter().map(Prepared::drop_notice).collect();
+    let runs = prober.launch(prepared);
+    for (run, notice) in runs.into_iter().zip(notices) {
+        notice.seen();
+        let outcome = run.wait();
+        assert!(matches!(outcome, Outcome::Dropped { .. }), "{outcome:?}");
+        notice.seen();
+    }
     Ok(())
 }
 

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 16] = [
         ("pods reach each other on one node and across nodes", reach::pods),
         ("a pod answers on its declared ports alone", reach::declared_ports),
         ("outside hosts, nodes and pods in a node's network", reach::beyond_pods),
@@ -68,6 +68,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("a command in a pod has its network and its resolver", names::command),
         ("a program of the user's own keeps its port", names::own_program),
         ("silence, refusal and a seen drop are told apart", faults::outcomes),
+        ("a dropped probe waits until it is told", faults::drops),
         ("a link that was down works when it is up again", faults::link),
         ("removed pods leave nothing behind", faults::removal),
         ("two nodes and twelve pods", boot::twelve_pods),
