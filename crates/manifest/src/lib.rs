@@ -1,5 +1,6 @@
 //! YAML and JSON to objects, with source spans, API-server validation and cases.
 
+pub mod case;
 mod classify;
 mod decode;
 mod diagnostic;

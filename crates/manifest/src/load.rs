@@ -450,7 +450,7 @@ fn diagnostics(refusal: Refusal, origin: &Origin, duplicates: &[DuplicateKey]) -
     }
 }
 
-fn decode_text(name: &str, bytes: Vec<u8>) -> Result<SourceFile, Box<Diagnostic>> {
+pub(crate) fn decode_text(name: &str, bytes: Vec<u8>) -> Result<SourceFile, Box<Diagnostic>> {
     let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
