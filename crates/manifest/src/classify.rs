@@ -87,7 +87,7 @@ pub(crate) fn classify(value: &Value) -> Class {
     if map.contains_key("tortie") {
         return Class::Case;
     }
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
     if group == "kustomize.config.k8s.io" || (kind == "Kustomization" && api_version.is_empty()) {
         return Class::Kustomization;
     }
@@ -123,7 +123,6 @@ pub(crate) fn classify(value: &Value) -> Class {
         let message = format!("no kind \"{kind}\" is registered for version \"{api_version}\"");
         return Class::Unregistered { message };
     }
-    let _ = version;
     Class::Other { kind: kind.to_owned(), api_version: api_version.to_owned() }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn documents(text: &str) -> Vec<YamlDocument> {
         // A stream of documents: what follows the first is looked at afterwards.
         let mut reader = serde_json::Deserializer::from_str(&text[start..]);
         let result = Strict(&has_duplicates).deserialize(&mut reader);
-        let mut stream = reader.into_iter::<serde::de::IgnoredAny>();
+        let stream = reader.into_iter::<serde::de::IgnoredAny>();
         match result {
             Ok(value) => {
                 let end = start + stream.byte_offset();
@@ -31,7 +31,6 @@ pub(crate) fn documents(text: &str) -> Vec<YamlDocument> {
                 start = end;
             }
             Err(error) => {
-                let _ = stream.next();
                 let at = start + offset(&text[start..], error.line(), error.column());
                 let mut message = error.to_string();
                 if let Some(i) = message.rfind(" at line ") {

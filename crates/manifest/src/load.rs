@@ -130,7 +130,7 @@ pub(crate) fn load_inline(document: &Arc<Document>, list: &[Value], pointer: &st
     let mut loader = Loader::new(options);
     let duplicates = document.duplicates();
     for (i, value) in list.iter().enumerate() {
-        loader.value(document, &format!("{pointer}/{i}"), value, &duplicates, true);
+        loader.value(document, &format!("{pointer}/{i}"), value, &duplicates);
     }
     loader.finish()
 }
@@ -253,7 +253,7 @@ impl<'a> Loader<'a> {
                         continue;
                     }
                     let duplicates = if parsed.has_duplicates { document.duplicates() } else { Vec::new() };
-                    self.value(&document, "", &parsed.value, &duplicates, explicit);
+                    self.value(&document, "", &parsed.value, &duplicates);
                 }
                 Err(error) => {
                     let id = if format == document::Format::Json { "json-syntax" } else { "yaml-syntax" };
@@ -274,14 +274,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn value(
-        &mut self,
-        document: &Arc<Document>,
-        pointer: &str,
-        value: &Value,
-        duplicates: &[DuplicateKey],
-        explicit: bool,
-    ) {
+    fn value(&mut self, document: &Arc<Document>, pointer: &str, value: &Value, duplicates: &[DuplicateKey]) {
         let origin = Origin::new(document, pointer);
         match classify(value) {
             Class::Object(kind, guessed) => {
@@ -316,7 +309,7 @@ impl<'a> Loader<'a> {
                         }
                         item = &typed;
                     }
-                    self.value(document, &pointer, item, duplicates, explicit);
+                    self.value(document, &pointer, item, duplicates);
                 }
             }
             Class::UnreadPolicy { what } => {
