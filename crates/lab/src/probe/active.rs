@@ -14,8 +14,8 @@ use rustix::{
     fd::OwnedFd,
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, getsockname, ipproto, recv, send,
-        socket_with, sockopt,
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, ipproto, recv, send, socket_with,
+        sockopt,
     },
 };
 
@@ -65,9 +65,14 @@ pub(super) enum Step {
 }
 
 impl Active {
-    /// Opens and binds a socket in the namespace of the calling thread. Nothing is sent. `id` tells this probe's packets
-    /// from those of all others; `nonce` its answers from anything else.
-    pub(super) fn open(spec: ProbeSpec, id: u16, nonce: u64) -> Result<Self, Outcome> {
+    /// Opens and binds a socket in the namespace of the calling thread. Nothing is sent. `id` tells a ping or a query
+    /// from all others, `ports` yields source ports to try, and `nonce` tells the answer from anything else.
+    pub(super) fn open(
+        spec: ProbeSpec,
+        id: u16,
+        nonce: u64,
+        ports: impl Iterator<Item = u16>,
+    ) -> Result<Self, Outcome> {
         let v4 = spec.source.is_ipv4();
         let (kind, protocol) = match (&spec.probe, v4) {
             (Probe::Ping, true) => (SocketType::RAW, ipproto::ICMP),
@@ -87,13 +92,12 @@ impl Active {
             // Closed by a reset: no TIME_WAIT that would use up ports.
             sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).map_err(|e| failed("SO_LINGER", e))?;
         }
-        bind(&socket, &SocketAddr::new(spec.source, 0)).map_err(|e| failed(&format!("bind to {}", spec.source), e))?;
         let (protocol, destination_port) = spec.probe.target(spec.destination);
         let source_port = if spec.probe == Probe::Ping {
+            bind_first(&socket, spec.source, [0].into_iter())?;
             id
         } else {
-            let name = getsockname(&socket).map_err(|e| failed("getsockname", e))?;
-            SocketAddr::try_from(name).map_err(|e| failed("getsockname", e))?.port()
+            bind_first(&socket, spec.source, ports)?
         };
         let tuple =
             FlowTuple { source: spec.source, destination: spec.destination, protocol, source_port, destination_port };
@@ -275,6 +279,18 @@ impl Active {
 pub(super) fn next_look(active: &Active, started: Instant, sent: Instant) -> Instant {
     let end = started + active.deadline();
     if active.repeats() { end.min(sent + super::REPEAT) } else { end }
+}
+
+/// Binds to the first of these ports that is free.
+fn bind_first(socket: &OwnedFd, source: IpAddr, ports: impl Iterator<Item = u16>) -> Result<u16, Outcome> {
+    for port in ports {
+        match bind(socket, &SocketAddr::new(source, port)) {
+            Ok(()) => return Ok(port),
+            Err(Errno::ADDRINUSE) => {}
+            Err(e) => return Err(failed(&format!("bind to {source}"), e)),
+        }
+    }
+    Err(failed(&format!("bind to {source}"), Errno::ADDRINUSE))
 }
 
 fn query(question: &Question) -> Result<Vec<u8>, String> {

@@ -27,12 +27,18 @@ use crate::{error::LabError, netns::Netns};
 
 const WAKE: u64 = 0;
 
+/// Source ports of probes, the last excluded. Taken in turn: the kernel picks at random, and by chance a probe would
+/// continue the tracked connection of an earlier one, which was allowed when this one is not.
+const PORTS: (u16, u16) = (40_000, 64_000);
+
 /// Drives any number of probes with one thread, which ends when this is dropped; probes still running end as
 /// [`Outcome::Silent`].
 #[derive(Debug)]
 pub struct Prober {
     shared: Arc<Shared>,
     ids: AtomicU64,
+    /// How many source ports were tried.
+    ports: AtomicU64,
     /// What answers must echo; different in every prober, so that no late answer to another fits.
     salt: u64,
     thread: Option<JoinHandle<()>>,
@@ -131,7 +137,13 @@ impl Prober {
                 .spawn(move || Loop::new(&shared).run())
                 .map_err(LabError::Thread)?
         };
-        Ok(Self { shared, ids: AtomicU64::new(1), salt: u64::from_ne_bytes(salt), thread: Some(thread) })
+        Ok(Self {
+            shared,
+            ids: AtomicU64::new(1),
+            ports: AtomicU64::new(0),
+            salt: u64::from_ne_bytes(salt),
+            thread: Some(thread),
+        })
     }
 
     /// Opens the sockets of probes that all start in one namespace. Nothing is sent yet.
@@ -150,12 +162,20 @@ impl Prober {
                 destination_port,
             };
             // Identifiers come around after 65,535 probes; by then these are over. 0 says that there is none.
-            let echo = u16::try_from(id % 0xffff + 1).expect("at most 65,535");
-            let active = Active::open(spec, echo, self.salt ^ id).map(Box::new);
+            let echo = u16::try_from(self.salt.wrapping_add(id) % 0xffff + 1).expect("at most 65,535");
+            let ports = std::iter::repeat_with(|| self.next_port()).take(usize::from(PORTS.1 - PORTS.0));
+            let active = Active::open(spec, echo, self.salt ^ id, ports).map(Box::new);
             let tuple = active.as_ref().map_or(unopened, |a| a.tuple);
             Prepared { id, dropped: Arc::default(), tuple, active, shared: Arc::clone(&self.shared) }
         };
         Ok(netns.run(|| specs.into_iter().map(prepare).collect())?)
+    }
+
+    /// One port after the other, from a random start.
+    fn next_port(&self) -> u16 {
+        let count = u64::from(PORTS.1 - PORTS.0);
+        let turn = self.ports.fetch_add(1, Ordering::Relaxed).wrapping_add(self.salt) % count;
+        PORTS.0 + u16::try_from(turn).expect("fewer than all ports")
     }
 
     /// Sends the first packets.

@@ -1,6 +1,6 @@
 //! What goes wrong, and that it is told.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use tortie_lab::{
     Answers, LabError, Place, PodSpec,
@@ -23,6 +23,7 @@ pub(crate) fn outcomes(world: &World) -> Result {
     let (one, three) = (Place::pod("a", "one"), Place::pod("b", "three"));
     topology.set_pod_link("b", "three", false)?;
     let endpoint = topology.endpoint(&one).ok_or("no pod")?;
+    let mut ports = BTreeSet::new();
     for v4 in [true, false] {
         let (source, destination) = (address(&topology, &one, v4)?, address(&topology, &three, v4)?);
         let spec = |probe| ProbeSpec {
@@ -41,6 +42,7 @@ pub(crate) fn outcomes(world: &World) -> Result {
             let tuple = prepared.tuple();
             assert_eq!((tuple.source, tuple.destination, tuple.protocol), (source, destination, protocol));
             assert_ne!(tuple.source_port, 0);
+            assert!(ports.insert((protocol, tuple.source_port)), "each has its own: {tuple:?}");
         }
         // Told before the first packet left, as far as the prober knows.
         prepared.iter().for_each(|p| p.drop_notice().seen());
