@@ -119,7 +119,7 @@ fn seen(cells: &[Cell], from: &str, to: &str, probe: &str) -> Option<String> {
 /// What the practical is about, in both versions.
 fn practical(cells: &BTreeMap<String, Vec<Cell>>) {
     let step = |prefix: &str| {
-        cells.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, c)| c).last().expect("the step")
+        cells.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, c)| c).next_back().expect("the step")
     };
     let check = |name: &str, from: &str, to: &str, probe: &str, expected: &str| {
         let found = seen(step(name), from, to, probe);

@@ -10,6 +10,9 @@ mod probe;
 mod read;
 mod resolve;
 
+#[cfg(test)]
+mod tests;
+
 pub use endpoint::{Endpoint, Pattern, PatternError};
 pub use expectation::{Expectation, Line, Unnamed, Verdict, Via};
 pub use open::{Cases, open};

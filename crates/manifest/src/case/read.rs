@@ -100,7 +100,7 @@ impl Reader<'_> {
             Value::String(text) => Some(text.clone()),
             Value::Null => None,
             _ => {
-                self.wrong(pointer, "must be text: quote it");
+                self.wrong(pointer, "YAML takes this for something else than text: quote it");
                 None
             }
         }
