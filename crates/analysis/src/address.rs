@@ -47,6 +47,12 @@ impl Families {
     }
 }
 
+/// Addresses of the router between nodes, from which it reports unreachable destinations.
+#[must_use]
+pub fn wire_addresses(families: Families) -> Vec<IpAddr> {
+    select(families, node_v4(0), node_v6(0))
+}
+
 /// Addresses of node `number` (from 1): `192.168.64.10 + number`, `fd00:192:168:64::10 + number`.
 #[must_use]
 pub fn node_addresses(number: u16, families: Families) -> Vec<IpAddr> {

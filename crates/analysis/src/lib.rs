@@ -1,9 +1,13 @@
 //! Answers about a cluster without one.
 //!
 //! [`observation`] is what a probe was expected to say and what it said.
+//! [`question`] turns a cell of a case into packets.
+//! [`rehearsal`] plays a case without packets.
 //! [`staging`] says what a cluster made of some objects consists of: which pod runs where and has which address, what
 //! is behind a Service, what DNS knows. The lab builds exactly that; offline commands reason about exactly that.
 
 pub mod address;
 pub mod observation;
+pub mod question;
+pub mod rehearsal;
 pub mod staging;

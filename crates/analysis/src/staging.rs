@@ -7,11 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tortie_model::{
-    ContainerPort, Kind, LabelSelector, Labels, Meta, Namespace, NetworkPolicy, Node, ObjectRef, Phase, Pod, Protocol,
-    Service, ServicePort, TargetPort, canonical,
-};
-use tortie_policy::{Delta, Index, PodKey, Policy, fail_closed, network_policy};
+use tortie_manifest::ObjectSet;
+use tortie_model::{Meta, Namespace, Node, ObjectRef, Pod, Service, canonical};
+use tortie_policy::{Delta, Index, PodKey, Policy, network_policy};
 
 use crate::address::{self, DNS_SERVICE, Families, PodAddresses};
 
@@ -46,23 +44,6 @@ impl Default for Ground {
     fn default() -> Self {
         Self { nodes: 2, families: Families::Dual, outside: Vec::new() }
     }
-}
-
-/// The objects of a cluster, workloads already turned into pods.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Objects {
-    /// Namespaces that are defined; others that objects name exist all the same.
-    pub namespaces: Vec<Namespace>,
-    /// Nodes that are defined.
-    pub nodes: Vec<Node>,
-    /// Pods.
-    pub pods: Vec<Pod>,
-    /// Services.
-    pub services: Vec<Service>,
-    /// Policies.
-    pub policies: Vec<NetworkPolicy>,
-    /// Policies that could not be understood: they deny all that their namespace lets them select.
-    pub untrusted: Vec<ObjectRef>,
 }
 
 /// A Service with its addresses and the pods behind it.
@@ -176,15 +157,14 @@ impl Stager {
     ///
     /// # Errors
     /// When addresses run out or two pods claim the same one.
-    pub fn stage(&mut self, objects: &Objects) -> Result<Staged, StagingError> {
+    pub fn stage(&mut self, objects: &ObjectSet) -> Result<Staged, StagingError> {
         let mut objects = objects.clone();
-        add_cluster_dns(&mut objects);
+        objects.add_cluster_dns();
         let nodes = self.nodes(&objects);
         let pods = self.place(objects.pods, &nodes)?;
         let services = self.services(objects.services, &pods)?;
-        let mut policies: BTreeMap<_, _> =
-            objects.untrusted.iter().map(|o| (o.clone(), fail_closed(o.namespace_str(), &o.name))).collect();
-        policies.extend(objects.policies.iter().map(network_policy).map(|p| (p.object.clone(), p)));
+        let policies = objects.network_policies.iter().map(|np| network_policy(np));
+        let policies = policies.map(|p| (p.object.clone(), p)).collect();
         Ok(Staged {
             nodes,
             namespaces: objects.namespaces.into_iter().map(|n| (n.name().clone(), n)).collect(),
@@ -195,14 +175,14 @@ impl Stager {
         })
     }
 
-    /// The nodes: those that are defined, those that pods name, and `nodeN` until there are enough.
-    fn nodes(&mut self, objects: &Objects) -> Vec<Node> {
+    /// The nodes: those that are defined, those that pods name, and `node-N` until there are enough.
+    fn nodes(&mut self, objects: &ObjectSet) -> Vec<Node> {
         let mut names: Vec<Arc<str>> = objects.nodes.iter().map(|n| n.meta.name.clone()).collect();
         let named: BTreeSet<_> = objects.pods.iter().filter_map(|p| p.node.clone()).collect();
         names.extend(named.into_iter().filter(|n| !objects.nodes.iter().any(|o| o.meta.name == *n)));
         let mut next = 1;
         while names.len() < usize::from(self.ground.nodes.max(1)) {
-            let name: Arc<str> = format!("node{next}").into();
+            let name: Arc<str> = format!("node-{next}").into();
             next += 1;
             if !names.contains(&name) {
                 names.push(name);
@@ -321,19 +301,31 @@ impl Stager {
                 let ready = mine.filter(|(_, p)| p.ready || service.publish_not_ready);
                 ready.map(|(k, _)| k.clone()).collect()
             });
+            let is_dns = &*key.namespace == DNS_NAMESPACE && &*key.name == DNS_NAME;
             if service.headless || service.external_name.is_some() {
                 service.cluster_ips.clear();
             } else if service.cluster_ips.is_empty() {
-                service.cluster_ips = self.cluster_ip(&key, &claimed)?;
+                service.cluster_ips = self.cluster_ip(&key, is_dns, &claimed)?;
+            } else if is_dns {
+                // Resolvers ask it in every family.
+                for ip in address::service_addresses(DNS_SERVICE, families) {
+                    if !service.cluster_ips.iter().any(|i| i.is_ipv4() == ip.is_ipv4()) {
+                        service.cluster_ips.push(ip);
+                    }
+                }
             }
             out.insert(key, StagedService { service, backends });
         }
         Ok(out)
     }
 
-    fn cluster_ip(&mut self, key: &PodKey, claimed: &BTreeSet<IpAddr>) -> Result<Vec<IpAddr>, StagingError> {
+    fn cluster_ip(
+        &mut self,
+        key: &PodKey,
+        is_dns: bool,
+        claimed: &BTreeSet<IpAddr>,
+    ) -> Result<Vec<IpAddr>, StagingError> {
         let families = self.ground.families;
-        let is_dns = &*key.namespace == DNS_NAMESPACE && &*key.name == DNS_NAME;
         let used: BTreeSet<u16> = self.cluster_ips.values().copied().collect();
         let free = |host: &u16| {
             *host != DNS_SERVICE
@@ -358,52 +350,6 @@ fn least_loaded<'a>(pod: &Pod, nodes: &[Node], placed: impl Iterator<Item = &'a 
         (kin.count(), here.count())
     };
     nodes.iter().min_by_key(|n| load(n)).expect("there is at least one node").meta.name.clone()
-}
-
-/// The cluster DNS, as every cluster has it, unless the objects bring their own.
-fn add_cluster_dns(objects: &mut Objects) {
-    let is_dns = |meta: &Meta| &*meta.namespace == DNS_NAMESPACE;
-    let labels: Labels = [("k8s-app", "kube-dns")].into_iter().collect();
-    let port = |name: &str, protocol, number| ContainerPort { name: Some(name.into()), protocol, number };
-    let ports =
-        [port("dns", Protocol::Udp, 53), port("dns-tcp", Protocol::Tcp, 53), port("metrics", Protocol::Tcp, 9153)];
-    if !objects.pods.iter().any(|p| is_dns(&p.meta) && p.meta.labels.get("k8s-app") == Some("kube-dns")) {
-        objects.pods.extend([1, 2].map(|n| Pod {
-            meta: Meta {
-                namespace: DNS_NAMESPACE.into(),
-                name: format!("coredns-{n}").into(),
-                labels: labels.clone(),
-                uid: Arc::default(),
-            },
-            owner: Some(ObjectRef::namespaced(Kind::Deployment, DNS_NAMESPACE, "coredns")),
-            node: None,
-            host_network: false,
-            ips: Vec::new(),
-            ports: ports.to_vec(),
-            phase: Phase::Running,
-            ready: true,
-            service_account: "coredns".into(),
-        }));
-    }
-    if !objects.services.iter().any(|s| is_dns(&s.meta) && &*s.meta.name == DNS_NAME) {
-        objects.services.push(Service {
-            meta: Meta { namespace: DNS_NAMESPACE.into(), name: DNS_NAME.into(), labels, uid: Arc::default() },
-            selector: Some(LabelSelector::match_labels([("k8s-app", "kube-dns")])),
-            cluster_ips: Vec::new(),
-            headless: false,
-            external_name: None,
-            publish_not_ready: false,
-            ports: ports
-                .iter()
-                .map(|p| ServicePort {
-                    name: p.name.clone().unwrap_or_default(),
-                    protocol: p.protocol,
-                    port: p.number,
-                    target: TargetPort::Number(p.number),
-                })
-                .collect(),
-        });
-    }
 }
 
 impl Staged {
@@ -448,6 +394,7 @@ impl Staged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tortie_model::{Labels, Phase};
 
     fn pod(name: &str) -> Pod {
         Pod {
@@ -470,7 +417,7 @@ mod tests {
     #[test]
     fn pods_are_spread_and_keep_what_they_have() {
         let mut stager = Stager::new(Ground::default());
-        let mut objects = Objects { pods: vec![pod("a"), pod("b"), pod("c")], ..Objects::default() };
+        let mut objects = ObjectSet { pods: vec![pod("a"), pod("b"), pod("c")], ..ObjectSet::default() };
         let first = stager.stage(&objects).unwrap();
         let nodes: BTreeSet<_> = first.pods.values().filter_map(|p| p.node.clone()).collect();
         assert_eq!(nodes.len(), 2);
@@ -485,7 +432,7 @@ mod tests {
 
     #[test]
     fn the_cluster_dns_is_there_at_the_tenth_address() {
-        let staged = Stager::new(Ground::default()).stage(&Objects::default()).unwrap();
+        let staged = Stager::new(Ground::default()).stage(&ObjectSet::default()).unwrap();
         let dns = &staged.services[&PodKey::new(DNS_NAMESPACE, DNS_NAME)];
         assert_eq!(dns.service.cluster_ips[0].to_string(), "10.96.0.10");
         assert_eq!(dns.backends.len(), 2);
@@ -494,7 +441,7 @@ mod tests {
     #[test]
     fn two_pods_cannot_have_one_address() {
         let at = |name: &str| Pod { ips: vec!["10.9.9.9".parse().unwrap()], ..pod(name) };
-        let objects = Objects { pods: vec![at("a"), at("b")], ..Objects::default() };
+        let objects = ObjectSet { pods: vec![at("a"), at("b")], ..ObjectSet::default() };
         let error = Stager::new(Ground::default()).stage(&objects).unwrap_err();
         assert!(matches!(error, StagingError::Twice { .. }), "{error}");
     }
@@ -502,9 +449,9 @@ mod tests {
     #[test]
     fn deltas_lead_from_one_stage_to_the_next() {
         let mut stager = Stager::new(Ground::default());
-        let first = stager.stage(&Objects { pods: vec![pod("a"), pod("b")], ..Objects::default() }).unwrap();
+        let first = stager.stage(&ObjectSet { pods: vec![pod("a"), pod("b")], ..ObjectSet::default() }).unwrap();
         let relabelled = Pod { meta: Meta { labels: [("x", "y")].into_iter().collect(), ..pod("b").meta }, ..pod("b") };
-        let second = stager.stage(&Objects { pods: vec![relabelled, pod("c")], ..Objects::default() }).unwrap();
+        let second = stager.stage(&ObjectSet { pods: vec![relabelled, pod("c")], ..ObjectSet::default() }).unwrap();
         let mut index = first.index();
         for delta in second.deltas_since(&first) {
             index.apply(delta);
