@@ -65,33 +65,35 @@ pub enum RehearsalError {
     #[error(transparent)]
     Staging(#[from] StagingError),
     /// A probe cannot be sent as it is written.
-    #[error("step `{step}`: {from} -> {to}, {probe}: {source}")]
-    Question {
-        /// The step.
-        step: String,
-        /// Who would send.
-        from: String,
-        /// Who would be reached.
-        to: String,
-        /// What would be sent.
-        probe: String,
-        /// Why not.
-        source: QuestionError,
-    },
-    /// Pods behind one Service are treated differently, so that the answer depends on which one is chosen.
-    #[error(
-        "step `{step}`: {from} -> Service {to}, {probe}: policy treats the pods behind it differently; ask them one by one"
-    )]
-    Mixed {
-        /// The step.
-        step: String,
-        /// Who would send.
-        from: String,
-        /// The Service.
-        to: String,
-        /// What would be sent.
-        probe: String,
-    },
+    #[error(transparent)]
+    Unaskable(#[from] Box<Unaskable>),
+}
+
+/// A probe that cannot be sent as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("step `{step}`: {from} -> {to}, {probe}: {why}")]
+pub struct Unaskable {
+    /// The step.
+    pub step: String,
+    /// Who would send.
+    pub from: String,
+    /// Who would be reached.
+    pub to: String,
+    /// What would be sent.
+    pub probe: String,
+    /// Why not.
+    pub why: Unasked,
+}
+
+/// Why a probe cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unasked {
+    /// It cannot be turned into packets.
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    /// The answer would depend on which pod the Service chooses.
+    #[error("policy treats the pods behind the Service differently; ask them one by one")]
+    Mixed,
 }
 
 impl Rehearsal {
@@ -149,7 +151,16 @@ impl Rehearsal {
         expected: Option<Answer>,
         asked: &mut Vec<Asked>,
     ) -> Result<(), RehearsalError> {
-        let name = |to: &Option<Endpoint>| to.as_ref().map_or_else(String::new, ToString::to_string);
+        let unaskable = |why: Unasked| {
+            let to = cell.to.as_ref().map_or_else(String::new, ToString::to_string);
+            Box::new(Unaskable {
+                step: step.to_owned(),
+                from: cell.from.to_string(),
+                to,
+                probe: cell.probe.to_string(),
+                why,
+            })
+        };
         let mut without = None;
         let before = asked.len();
         for family in &self.case.cluster.families {
@@ -159,19 +170,13 @@ impl Rehearsal {
                     without = Some(e);
                     continue;
                 }
-                // A pod that does not declare the port is no place to look for it when nobody expects anything.
-                Err(QuestionError::NoNamedPort { .. }) if expected.is_none() => continue,
-                Err(source) => {
-                    let (from, to, probe) = (cell.from.to_string(), name(&cell.to), cell.probe.to_string());
-                    return Err(RehearsalError::Question { step: step.to_owned(), from, to, probe, source });
-                }
+                Err(e) => return Err(unaskable(e.into()).into()),
             };
             let from = sender(index, &question);
             let mut verdicts = question.answerers.iter().map(|a| index.verdict(&from, &a.side, a.traffic));
             let verdict = verdicts.next().expect("somebody answers every question");
             if verdicts.any(|v| v.is_allowed() != verdict.is_allowed()) {
-                let (from, to, probe) = (cell.from.to_string(), name(&cell.to), cell.probe.to_string());
-                return Err(RehearsalError::Mixed { step: step.to_owned(), from, to, probe });
+                return Err(unaskable(Unasked::Mixed).into());
             }
             let decided_by = Decisions {
                 egress: verdict.egress.decided_by().map(|r| self.located(&r)),
@@ -181,13 +186,7 @@ impl Rehearsal {
             asked.push(Asked { question, expected, why, place, verdict, decided_by });
         }
         match without.filter(|_| asked.len() == before && expected.is_some()) {
-            Some(source) => Err(RehearsalError::Question {
-                step: step.to_owned(),
-                from: cell.from.to_string(),
-                to: name(&cell.to),
-                probe: cell.probe.to_string(),
-                source,
-            }),
+            Some(e) => Err(unaskable(e.into()).into()),
             None => Ok(()),
         }
     }
