@@ -21,8 +21,8 @@ fn digest(name: &str, bytes: Vec<u8>) {
         serde_json::from_str::<serde_json::Value>(&diagnostic.to_json()).expect("a line of JSON");
     }
     for object in &loaded.objects {
-        object.origin.place("/spec/ingress/0/from/1").line();
-        object.origin.whole("/metadata").column();
+        assert!(object.origin.place("/spec/ingress/0/from/1").line() > 0);
+        assert!(object.origin.whole("/metadata").column() > 0);
     }
     for case in case::open(&files, name, &LoadOptions::default()).cases {
         let mut store = case.store();
