@@ -1,6 +1,6 @@
 //! What a document is, by its `apiVersion` and `kind`.
 
-use serde_json::Value;
+use crate::value::Value;
 use tortie_model::Kind;
 
 use crate::validation::{member, text};
@@ -72,14 +72,14 @@ const CALICO: &[&str] = &[
 ];
 
 /// What a document is.
-pub(crate) fn classify(value: &Value) -> Class {
+pub(crate) fn classify(value: &Value<'_>) -> Class {
     let Value::Object(map) = value else {
         let message = format!("a document must be a mapping with apiVersion and kind, not {}", what(value));
         return Class::Malformed { field: "", message };
     };
     for field in ["apiVersion", "kind"] {
         if map.get(field).is_some_and(|v| !v.is_string() && !v.is_null()) {
-            let message = format!("must be text, not {}", what(&map[field]));
+            let message = format!("must be text, not {}", what(map.get(field).unwrap_or(&Value::Null)));
             return Class::Malformed { field, message };
         }
     }
@@ -131,13 +131,13 @@ fn is_builtin(group: &str) -> bool {
     ["", "apps", "batch", "extensions", "policy", "autoscaling"].contains(&group) || group == "networking.k8s.io"
 }
 
-fn looks_like_policy(value: &Value) -> bool {
+fn looks_like_policy(value: &Value<'_>) -> bool {
     let spec = member(value, "spec");
     let has = |field: &str| spec.is_some_and(|s| s.get(field).is_some());
     has("podSelector") || has("policyTypes") || has("ingress") || has("egress")
 }
 
-fn what(value: &Value) -> &'static str {
+fn what(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -154,7 +154,7 @@ mod tests {
     use serde_json::json;
 
     fn of(api_version: &str, kind: &str) -> Class {
-        classify(&json!({ "apiVersion": api_version, "kind": kind, "items": [], "spec": { "podSelector": {} } }))
+        classify(&json!({ "apiVersion": api_version, "kind": kind, "items": [], "spec": { "podSelector": {} } }).into())
     }
 
     #[test]

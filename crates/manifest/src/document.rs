@@ -109,7 +109,7 @@ impl Origin {
 
 /// Reads the documents of a text. JSON is tried where the text starts like it; what is no JSON may still be YAML, unless
 /// the name says otherwise.
-pub(crate) fn documents(file: &SourceFile) -> (Format, Vec<yaml::YamlDocument>) {
+pub(crate) fn documents(file: &SourceFile) -> (Format, Vec<yaml::YamlDocument<'_>>) {
     let text = file.text();
     let like_json = text.trim_start().starts_with(['{', '[']);
     if !like_json {

@@ -14,6 +14,7 @@ mod source;
 mod span;
 mod store;
 mod validation;
+mod value;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};

@@ -1,9 +1,9 @@
 //! Files, folders and standard input to objects.
 
+use crate::value::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Value;
 use tortie_model::{Kind, Object, ObjectRef};
 
 use crate::classify::{Class, classify};
@@ -126,7 +126,12 @@ pub fn load<S: AsRef<str>>(files: &dyn Files, inputs: &[S], options: &LoadOption
 }
 
 /// Reads objects that stand inside another document, as cases have them: the items of the list at `pointer`.
-pub(crate) fn load_inline(document: &Arc<Document>, list: &[Value], pointer: &str, options: &LoadOptions) -> Loaded {
+pub(crate) fn load_inline(
+    document: &Arc<Document>,
+    list: &[Value<'_>],
+    pointer: &str,
+    options: &LoadOptions,
+) -> Loaded {
     let mut loader = Loader::new(options);
     let duplicates = document.duplicates();
     for (i, value) in list.iter().enumerate() {
@@ -274,7 +279,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn value(&mut self, document: &Arc<Document>, pointer: &str, value: &Value, duplicates: &[DuplicateKey]) {
+    fn value(&mut self, document: &Arc<Document>, pointer: &str, value: &Value<'_>, duplicates: &[DuplicateKey]) {
         let origin = Origin::new(document, pointer);
         match classify(value) {
             Class::Object(kind, guessed) => {
@@ -302,9 +307,9 @@ impl<'a> Loader<'a> {
                     if !kind.is_empty() && item.is_object() && member(item, "kind").is_none() {
                         typed = item.clone();
                         if let Value::Object(map) = &mut typed {
-                            map.insert("kind".into(), kind.clone().into());
+                            map.set("kind".into(), Value::String(kind.clone().into()));
                             if member(item, "apiVersion").is_none() {
-                                map.insert("apiVersion".into(), api_version.clone().into());
+                                map.set("apiVersion".into(), Value::String(api_version.clone().into()));
                             }
                         }
                         item = &typed;
@@ -358,7 +363,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn object(&mut self, kind: Kind, value: &Value, origin: Origin, pointer: &str, duplicates: &[DuplicateKey]) {
+    fn object(&mut self, kind: Kind, value: &Value<'_>, origin: Origin, pointer: &str, duplicates: &[DuplicateKey]) {
         let own: Vec<DuplicateKey> = duplicates.iter().filter_map(|d| d.below(pointer)).collect();
         let meta = member(value, "metadata").unwrap_or(&Value::Null);
         let generated = text(meta, "name").is_empty().then(|| text(meta, "generateName")).filter(|g| !g.is_empty());

@@ -1,7 +1,11 @@
 //! What a YAML scalar is, as kubectl reads it: `sigs.k8s.io/yaml`, which is go-yaml v2 with YAML 1.1 rules
 //! (`goyaml.v2/resolve.go`), and then JSON.
 
-use serde_json::{Number, Value};
+use std::borrow::Cow;
+
+use serde_json::Number;
+
+use crate::value::Value;
 
 /// Why a scalar has no JSON value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +18,7 @@ pub(crate) enum ScalarError {
 
 /// The value of a plain (unquoted) scalar. `y`, `yes`, `on` and their opposites are booleans, `010` is octal, `1_000` a
 /// thousand; a timestamp stays text.
-pub(crate) fn plain(text: &str) -> Result<Value, ScalarError> {
+pub(crate) fn plain(text: Cow<'_, str>) -> Result<Value<'_>, ScalarError> {
     let first = text.bytes().next();
     Ok(match first {
         None => Value::Null,
@@ -37,20 +41,20 @@ pub(crate) fn plain(text: &str) -> Result<Value, ScalarError> {
         ) => {
             return special(text);
         }
-        Some(_) => Value::String(text.to_owned()),
+        Some(_) => Value::String(text),
     })
 }
 
-fn special(text: &str) -> Result<Value, ScalarError> {
-    Ok(match text {
+fn special(text: Cow<'_, str>) -> Result<Value<'_>, ScalarError> {
+    Ok(match &*text {
         "~" | "null" | "Null" | "NULL" => Value::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Value::Bool(true),
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Value::Bool(false),
         ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf"
-        | "-.INF" => return Err(ScalarError::NotFinite(text.to_owned())),
-        _ => match number(text) {
+        | "-.INF" => return Err(ScalarError::NotFinite(text.into_owned())),
+        _ => match number(&text) {
             Some(n) => Value::Number(n),
-            None => Value::String(text.to_owned()),
+            None => Value::String(text),
         },
     })
 }
@@ -153,11 +157,11 @@ fn float(value: f64) -> Option<Number> {
 }
 
 /// The key that a plain scalar is in a JSON object (`sigs.k8s.io/yaml`, `convertToJSONableObject`).
-pub(crate) fn plain_key(text: &str) -> Result<String, ScalarError> {
+pub(crate) fn plain_key(text: Cow<'_, str>) -> Result<Cow<'_, str>, ScalarError> {
     Ok(match plain(text)? {
         Value::String(s) => s,
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
+        Value::Bool(b) => b.to_string().into(),
+        Value::Number(n) => n.to_string().into(),
         _ => return Err(ScalarError::NullKey),
     })
 }
@@ -204,16 +208,16 @@ mod tests {
             ("--5", json!("--5")),
             ("nobody", json!("nobody")),
         ] {
-            assert_eq!(plain(text), Ok(value), "{text}");
+            assert_eq!(plain(text.into()), Ok(Value::from(value)), "{text}");
         }
-        assert!(plain(".inf").is_err());
-        assert_eq!(plain("1e999"), Ok(json!("1e999")));
+        assert!(plain(".inf".into()).is_err());
+        assert_eq!(plain("1e999".into()), Ok(Value::String("1e999".into())));
     }
 
     #[test]
     fn keys_are_text() {
-        assert_eq!(plain_key("on").as_deref(), Ok("true"));
-        assert_eq!(plain_key("1").as_deref(), Ok("1"));
-        assert_eq!(plain_key("~"), Err(ScalarError::NullKey));
+        assert_eq!(plain_key("on".into()).as_deref(), Ok("true"));
+        assert_eq!(plain_key("1".into()).as_deref(), Ok("1"));
+        assert_eq!(plain_key("~".into()), Err(ScalarError::NullKey));
     }
 }

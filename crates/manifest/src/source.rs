@@ -8,6 +8,8 @@ pub struct SourceFile {
     name: Arc<str>,
     text: String,
     lines: OnceLock<Vec<usize>>,
+    /// Whether characters are bytes: then a column needs no counting, however long the line.
+    is_ascii: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for SourceFile {
@@ -20,7 +22,7 @@ impl SourceFile {
     /// A text under the name that messages show.
     #[must_use]
     pub fn new(name: &str, text: String) -> Self {
-        Self { name: name.into(), text, lines: OnceLock::new() }
+        Self { name: name.into(), text, lines: OnceLock::new(), is_ascii: OnceLock::new() }
     }
 
     /// The name that messages show, mostly a path.
@@ -51,6 +53,9 @@ impl SourceFile {
         }
         let line = self.lines().partition_point(|start| *start <= byte);
         let start = self.lines()[line - 1];
+        if *self.is_ascii.get_or_init(|| self.text.is_ascii()) {
+            return (line, byte - start + 1);
+        }
         (line, self.text[start..byte].chars().count() + 1)
     }
 

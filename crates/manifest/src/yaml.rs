@@ -1,13 +1,14 @@
 //! YAML to JSON values, document by document.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
-use serde_json::{Map, Value};
 
 use crate::scalar;
 use crate::span::{Children, SpanTree};
+use crate::value::{Map, Value};
 
 /// Values that the aliases of one document may stand for together; a bomb ("billion laughs") has more.
 const ALIAS_BUDGET: usize = 1_000_000;
@@ -16,17 +17,17 @@ const KEY_LOOKAHEAD: usize = 1 << 16;
 
 /// One document of a text.
 #[derive(Debug)]
-pub(crate) struct YamlDocument {
+pub(crate) struct YamlDocument<'a> {
     /// Bytes of it, without the `---` before the next one.
     pub(crate) range: Range<usize>,
     /// Its value, and whether a key stands twice in it; `None` for an empty document.
-    pub(crate) value: Result<Option<Parsed>, YamlError>,
+    pub(crate) value: Result<Option<Parsed<'a>>, YamlError>,
 }
 
 /// A value and what was noticed while it was built.
 #[derive(Debug)]
-pub(crate) struct Parsed {
-    pub(crate) value: Value,
+pub(crate) struct Parsed<'a> {
+    pub(crate) value: Value<'a>,
     /// A key stands twice in some mapping; [`SpanTree::duplicates`] says which.
     pub(crate) has_duplicates: bool,
 }
@@ -72,7 +73,7 @@ fn scan_error(text: &str, error: &ScanError) -> YamlError {
 }
 
 /// All documents of a text. A document that cannot be read does not keep the ones after it from being read.
-pub(crate) fn documents(text: &str) -> Vec<YamlDocument> {
+pub(crate) fn documents(text: &str) -> Vec<YamlDocument<'_>> {
     let mut parser = parser(text);
     let mut documents = Vec::new();
     let mut builder = Builder::default();
@@ -109,26 +110,16 @@ pub(crate) fn documents(text: &str) -> Vec<YamlDocument> {
     documents
 }
 
-enum Open {
-    Map {
-        entries: Map<String, Value>,
-        key: Option<String>,
-        merged: Vec<Map<String, Value>>,
-        anchor: usize,
-        size: usize,
-    },
-    Seq {
-        items: Vec<Value>,
-        anchor: usize,
-        size: usize,
-    },
+enum Open<'a> {
+    Map { entries: Map<'a>, key: Option<Cow<'a, str>>, merged: Vec<Map<'a>>, anchor: usize, size: usize },
+    Seq { items: Vec<Value<'a>>, anchor: usize, size: usize },
 }
 
 #[derive(Default)]
-struct Builder {
-    stack: Vec<Open>,
-    root: Option<Value>,
-    anchors: HashMap<usize, (Value, usize)>,
+struct Builder<'a> {
+    stack: Vec<Open<'a>>,
+    root: Option<Value<'a>>,
+    anchors: HashMap<usize, (Value<'a>, usize)>,
     aliased: usize,
     has_duplicates: bool,
     /// The first error; the rest of the document is read over.
@@ -137,8 +128,8 @@ struct Builder {
 
 const MERGE: &str = "<<";
 
-impl Builder {
-    fn event(&mut self, event: Event<'_>, span: Range<usize>) {
+impl<'a> Builder<'a> {
+    fn event(&mut self, event: Event<'a>, span: Range<usize>) {
         if self.error.is_some() {
             return;
         }
@@ -151,17 +142,14 @@ impl Builder {
             }),
             Event::MappingEnd | Event::SequenceEnd => match self.stack.pop() {
                 Some(Open::Map { mut entries, merged, anchor, size, .. }) => {
-                    for map in merged {
-                        for (k, v) in map {
-                            entries.entry(k).or_insert(v);
-                        }
-                    }
+                    self.has_duplicates |= entries.settle();
+                    entries.merge(merged);
                     self.value(Value::Object(entries), anchor, size, &span)
                 }
                 Some(Open::Seq { items, anchor, size }) => self.value(Value::Array(items), anchor, size, &span),
                 None => Ok(()),
             },
-            Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag.as_deref(), &span),
+            Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref(), &span),
             Event::Alias(id) => self.alias(id, &span),
             _ => Ok(()),
         };
@@ -184,7 +172,7 @@ impl Builder {
 
     fn scalar(
         &mut self,
-        text: &str,
+        text: Cow<'a, str>,
         style: ScalarStyle,
         anchor: usize,
         tag: Option<&Tag>,
@@ -197,18 +185,15 @@ impl Builder {
             Some("int" | "float" | "bool" | "null") => false,
             _ => style != ScalarStyle::Plain,
         };
-        if let Some(Open::Map { key: key @ None, entries, .. }) = self.stack.last_mut() {
-            let name = if is_text { text.to_owned() } else { scalar::plain_key(text).map_err(failed)? };
-            if name != MERGE || is_text {
-                self.has_duplicates |= entries.contains_key(&name);
-            }
+        if let Some(Open::Map { key: key @ None, .. }) = self.stack.last_mut() {
+            let name = if is_text { text } else { scalar::plain_key(text).map_err(failed)? };
             if anchor != 0 {
                 self.anchors.insert(anchor, (Value::String(name.clone()), 1));
             }
             *key = Some(name);
             return Ok(());
         }
-        let value = if is_text { Value::String(text.to_owned()) } else { scalar::plain(text).map_err(failed)? };
+        let value = if is_text { Value::String(text) } else { scalar::plain(text).map_err(failed)? };
         self.value(value, anchor, 1, span)
     }
 
@@ -225,8 +210,7 @@ impl Builder {
             let Value::String(text) = value else {
                 return Err(YamlError::new(span.clone(), "only text can be a key"));
             };
-            if let Some(Open::Map { key, entries, .. }) = self.stack.last_mut() {
-                self.has_duplicates |= entries.contains_key(&text);
+            if let Some(Open::Map { key, .. }) = self.stack.last_mut() {
                 *key = Some(text);
             }
             return Ok(());
@@ -234,7 +218,7 @@ impl Builder {
         self.value(value, 0, size, span)
     }
 
-    fn value(&mut self, value: Value, anchor: usize, size: usize, span: &Range<usize>) -> Result<(), YamlError> {
+    fn value(&mut self, value: Value<'a>, anchor: usize, size: usize, span: &Range<usize>) -> Result<(), YamlError> {
         if anchor != 0 {
             // Copies for anchors count as well: `&a [&b [&c ...` would otherwise cost the square of the depth.
             self.aliased = self.aliased.saturating_add(size);
@@ -253,7 +237,7 @@ impl Builder {
                 *total += size;
                 let name = key.take().unwrap_or_default();
                 if name != MERGE {
-                    entries.insert(name, value);
+                    entries.push(name, value);
                     return Ok(());
                 }
                 match value {
@@ -271,7 +255,7 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(self) -> Result<Option<Parsed>, YamlError> {
+    fn finish(self) -> Result<Option<Parsed<'a>>, YamlError> {
         match self.error {
             Some(error) => Err(error),
             None => Ok(self
@@ -338,7 +322,7 @@ pub(crate) fn spans(text: &str, range: &Range<usize>) -> Option<SpanTree> {
                 last_end = span.end;
                 let is_text = style != ScalarStyle::Plain || tag.as_deref().and_then(Tag::core_suffix) == Some("str");
                 if let Some(Frame { map: true, key: key @ None, .. }) = stack.last_mut() {
-                    let name = if is_text { value.into_owned() } else { scalar::plain_key(&value).ok()? };
+                    let name = if is_text { value } else { scalar::plain_key(value).ok()? }.into_owned();
                     if anchor != 0 {
                         texts.insert(anchor, name.clone());
                     }

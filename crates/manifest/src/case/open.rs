@@ -1,8 +1,8 @@
 //! From a path to cases, with everything that they name.
 
+use crate::value::Value;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tortie_model::ObjectRef;
 
 use super::read::{Input, Reader, Text};
@@ -79,7 +79,7 @@ fn open_file(files: &dyn Files, path: &str, options: &LoadOptions, cases: &mut C
         Err(error) => return cases.diagnostics.push(*error),
     };
     let (format, documents) = document::documents(&file);
-    let is_case = |v: &Value| classify(v) == Class::Case;
+    let is_case = |v: &Value<'_>| classify(v) == Class::Case;
     let any_case = documents.iter().any(|d| matches!(&d.value, Ok(Some(p)) if is_case(&p.value)));
     if !any_case && !path.ends_with(".case.yaml") {
         return cases.cases.push(manifests_alone(files, path, options));
@@ -124,7 +124,7 @@ fn read_case(
     file: &SourceFile,
     document: &Arc<Document>,
     origin: &Origin,
-    value: &Value,
+    value: &Value<'_>,
     options: &LoadOptions,
 ) -> Case {
     let mut reader = Reader { origin, diagnostics: Vec::new() };
@@ -198,7 +198,7 @@ impl Opener<'_> {
         load(self.files, &paths, self.options)
     }
 
-    fn inline(&mut self, document: &Arc<Document>, value: &Value, pointer: &str) -> Loaded {
+    fn inline(&mut self, document: &Arc<Document>, value: &Value<'_>, pointer: &str) -> Loaded {
         match value.get("objects") {
             None | Some(Value::Null) => Loaded::default(),
             Some(Value::Array(list)) => load_inline(document, list, &format!("{pointer}/objects"), self.options),

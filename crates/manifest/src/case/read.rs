@@ -1,9 +1,9 @@
 //! The document of a case, field by field.
 
+use crate::value::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tortie_model::{Family, ObjectRef};
 
 use super::{ClusterSpec, Expectation, LabelChange, Line, OutsideHost, Pattern, Probe, Unnamed, Verdict, Via};
@@ -73,12 +73,12 @@ impl Reader<'_> {
     }
 
     /// Reports fields that are not `known`.
-    fn fields(&mut self, value: &Value, pointer: &str, known: &[&str]) -> bool {
+    fn fields(&mut self, value: &Value<'_>, pointer: &str, known: &[&str]) -> bool {
         let Some(map) = value.as_object() else {
             self.wrong(pointer, format!("must be a mapping with {}", known.join(", ")));
             return false;
         };
-        for key in map.keys().filter(|k| !known.contains(&k.as_str())) {
+        for key in map.keys().filter(|k| !known.contains(k)) {
             let at = below(pointer, key);
             let field = crate::span::field_of_pointer(&at);
             let near = known.iter().map(|k| (distance(k, key), *k)).min().filter(|(d, _)| *d <= 3);
@@ -95,9 +95,9 @@ impl Reader<'_> {
         true
     }
 
-    fn text(&mut self, value: &Value, pointer: &str) -> Option<String> {
+    fn text(&mut self, value: &Value<'_>, pointer: &str) -> Option<String> {
         match value {
-            Value::String(text) => Some(text.clone()),
+            Value::String(text) => Some(text.to_string()),
             Value::Null => None,
             _ => {
                 self.wrong(pointer, "YAML takes this for something else than text: quote it");
@@ -106,14 +106,14 @@ impl Reader<'_> {
         }
     }
 
-    fn member_text(&mut self, value: &Value, pointer: &str, name: &str) -> Option<String> {
+    fn member_text(&mut self, value: &Value<'_>, pointer: &str, name: &str) -> Option<String> {
         let member = value.get(name)?;
         self.text(member, &below(pointer, name))
     }
 
     fn number(
         &mut self,
-        value: &Value,
+        value: &Value<'_>,
         pointer: &str,
         name: &str,
         range: std::ops::RangeInclusive<u64>,
@@ -127,7 +127,13 @@ impl Reader<'_> {
     }
 
     /// The items of a list, with the pointer of each; one value stands for a list of one where `single`.
-    fn list<'v>(&mut self, value: &'v Value, pointer: &str, name: &str, single: bool) -> Vec<(&'v Value, String)> {
+    fn list<'v, 'a>(
+        &mut self,
+        value: &'v Value<'a>,
+        pointer: &str,
+        name: &str,
+        single: bool,
+    ) -> Vec<(&'v Value<'a>, String)> {
         let at = below(pointer, name);
         match value.get(name) {
             None | Some(Value::Null) => Vec::new(),
@@ -142,7 +148,7 @@ impl Reader<'_> {
         }
     }
 
-    fn texts(&mut self, value: &Value, pointer: &str, name: &str, single: bool) -> Vec<(String, Place)> {
+    fn texts(&mut self, value: &Value<'_>, pointer: &str, name: &str, single: bool) -> Vec<(String, Place)> {
         let items = self.list(value, pointer, name, single);
         let mut found = Vec::new();
         for (item, at) in items {
@@ -155,7 +161,7 @@ impl Reader<'_> {
         found
     }
 
-    fn references(&mut self, value: &Value, pointer: &str, name: &str) -> Vec<(ObjectRef, Place)> {
+    fn references(&mut self, value: &Value<'_>, pointer: &str, name: &str) -> Vec<(ObjectRef, Place)> {
         let mut found = Vec::new();
         for (text, place) in self.texts(value, pointer, name, true) {
             match text.parse() {
@@ -169,7 +175,7 @@ impl Reader<'_> {
         found
     }
 
-    pub(super) fn case(&mut self, value: &Value) -> Text {
+    pub(super) fn case(&mut self, value: &Value<'_>) -> Text {
         self.fields(value, "", &["tortie", "name", "about", "cluster", "manifests", "objects", "steps"]);
         if value.get("tortie").and_then(Value::as_str) != Some("v1") {
             self.wrong("/tortie", "this version of tortie reads cases of version `v1`");
@@ -189,7 +195,7 @@ impl Reader<'_> {
         }
     }
 
-    fn cluster(&mut self, value: &Value) -> ClusterSpec {
+    fn cluster(&mut self, value: &Value<'_>) -> ClusterSpec {
         let mut cluster = ClusterSpec::default();
         let at = "/cluster";
         if !self.fields(value, at, &["nodes", "families", "replicas", "outside"]) {
@@ -218,7 +224,7 @@ impl Reader<'_> {
         cluster
     }
 
-    fn outside(&mut self, value: &Value, at: &str) -> Option<OutsideHost> {
+    fn outside(&mut self, value: &Value<'_>, at: &str) -> Option<OutsideHost> {
         if !self.fields(value, at, &["name", "addresses", "dns"]) {
             return None;
         }
@@ -244,13 +250,13 @@ impl Reader<'_> {
         Some(OutsideHost { name: name.into(), addresses, dns })
     }
 
-    fn inputs(&mut self, value: &Value, pointer: &str, name: &str, selecting: bool) -> Vec<Input> {
+    fn inputs(&mut self, value: &Value<'_>, pointer: &str, name: &str, selecting: bool) -> Vec<Input> {
         let mut inputs = Vec::new();
         for (item, at) in self.list(value, pointer, name, true) {
             let place = self.place(&at);
             match item {
                 Value::String(path) if !path.is_empty() => {
-                    inputs.push(Input { path: path.clone(), only: Vec::new(), place });
+                    inputs.push(Input { path: path.to_string(), only: Vec::new(), place });
                 }
                 Value::Object(_) if selecting => {
                     self.fields(item, &at, &["file", "only"]);
@@ -267,7 +273,7 @@ impl Reader<'_> {
         inputs
     }
 
-    fn step(&mut self, value: &Value, at: &str, index: usize) -> Option<StepText> {
+    fn step(&mut self, value: &Value<'_>, at: &str, index: usize) -> Option<StepText> {
         if !self.fields(value, at, &["name", "apply", "objects", "delete", "label", "expect"]) {
             return None;
         }
@@ -292,7 +298,7 @@ impl Reader<'_> {
         })
     }
 
-    fn label(&mut self, value: &Value, at: &str) -> Option<LabelChange> {
+    fn label(&mut self, value: &Value<'_>, at: &str) -> Option<LabelChange> {
         if !self.fields(value, at, &["object", "set", "remove"]) {
             return None;
         }
@@ -302,9 +308,9 @@ impl Reader<'_> {
         match value.get("set") {
             None | Some(Value::Null) => {}
             Some(Value::Object(map)) => {
-                for (key, label) in map {
+                for (key, label) in map.iter() {
                     let read = self.text(label, &below(&set_at, key));
-                    set.extend(read.map(|text| (key.clone(), text)));
+                    set.extend(read.map(|text| (key.to_owned(), text)));
                 }
             }
             Some(_) => self.wrong(&set_at, "must be a mapping of labels"),
@@ -319,7 +325,7 @@ impl Reader<'_> {
         Some(LabelChange { object, set, remove, place })
     }
 
-    fn expectation(&mut self, value: &Value, at: &str) -> Option<Expectation> {
+    fn expectation(&mut self, value: &Value<'_>, at: &str) -> Option<Expectation> {
         if !self.fields(value, at, &["probe", "via", "default", "allow", "deny"]) {
             return None;
         }
@@ -371,7 +377,7 @@ impl Reader<'_> {
         Some(Expectation { probes, via, default, allow, deny, place: self.place(at) })
     }
 
-    fn lines(&mut self, value: &Value, at: &str, name: &str, names: bool) -> Vec<Line> {
+    fn lines(&mut self, value: &Value<'_>, at: &str, name: &str, names: bool) -> Vec<Line> {
         let mut lines = Vec::new();
         for (text, place) in self.texts(value, at, name, true) {
             match line(&text, &place, names) {

@@ -6,13 +6,13 @@ mod pod;
 mod service;
 mod workload;
 
+use crate::value::Value;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tortie_model::{Kind, Object};
 
 /// The object of a kind; `namespace` is where it lives when it does not say so itself, and `name` replaces the name.
-pub(crate) fn object(kind: Kind, value: &Value, namespace: &str, name: Option<&str>) -> Object {
+pub(crate) fn object(kind: Kind, value: &Value<'_>, namespace: &str, name: Option<&str>) -> Object {
     let mut meta = meta::meta(kind, value, namespace);
     if let Some(name) = name {
         meta.name = name.into();

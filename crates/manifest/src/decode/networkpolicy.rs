@@ -1,6 +1,6 @@
 //! NetworkPolicy, with its defaults (`pkg/apis/networking/v1/defaults.go`).
 
-use serde_json::Value;
+use crate::value::Value;
 use tortie_model::{
     IpBlock, LabelSelector, Meta, NetworkPolicy, Operator, PeerRule, PolicyPeer, PolicyPort, PortSpec, Protocol,
     Requirement,
@@ -8,7 +8,7 @@ use tortie_model::{
 
 use crate::validation::{items, member, sloppy_cidr, text, texts};
 
-pub(super) fn policy(meta: Meta, value: &Value) -> NetworkPolicy {
+pub(super) fn policy(meta: Meta, value: &Value<'_>) -> NetworkPolicy {
     let spec = member(value, "spec").unwrap_or(&Value::Null);
     let egress = rules(spec, "egress", "to");
     let types = items(spec, "policyTypes");
@@ -27,15 +27,15 @@ pub(super) fn policy(meta: Meta, value: &Value) -> NetworkPolicy {
     }
 }
 
-fn rules(spec: &Value, direction: &str, peers: &str) -> Vec<PeerRule> {
-    let rule = |rule: &Value| PeerRule {
+fn rules(spec: &Value<'_>, direction: &str, peers: &str) -> Vec<PeerRule> {
+    let rule = |rule: &Value<'_>| PeerRule {
         peers: items(rule, peers).iter().map(peer).collect(),
         ports: items(rule, "ports").iter().map(port).collect(),
     };
     items(spec, direction).iter().map(rule).collect()
 }
 
-fn peer(peer: &Value) -> PolicyPeer {
+fn peer(peer: &Value<'_>) -> PolicyPeer {
     let pods = member(peer, "podSelector").map(selector);
     match (member(peer, "namespaceSelector").map(selector), member(peer, "ipBlock")) {
         (Some(namespaces), _) => PolicyPeer::Pods { namespaces, pods },
@@ -44,17 +44,17 @@ fn peer(peer: &Value) -> PolicyPeer {
     }
 }
 
-fn ip_block(block: &Value) -> IpBlock {
+fn ip_block(block: &Value<'_>) -> IpBlock {
     let network = |text: &str| sloppy_cidr(text).map(|c| c.network());
     let except = items(block, "except").iter().filter_map(|e| network(e.as_str()?));
     IpBlock::new(network(text(block, "cidr")).expect("validation has read this block"), except)
 }
 
-fn port(port: &Value) -> PolicyPort {
-    let number = |v: &Value| v.as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or_default();
+fn port(port: &Value<'_>) -> PolicyPort {
+    let number = |v: &Value<'_>| v.as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or_default();
     let port_spec = match member(port, "port") {
         None => PortSpec::All,
-        Some(Value::String(name)) => PortSpec::Named(name.as_str().into()),
+        Some(Value::String(name)) => PortSpec::Named((**name).into()),
         Some(first) => {
             let first = number(first);
             PortSpec::Range(first, member(port, "endPort").map_or(first, number))
@@ -64,11 +64,11 @@ fn port(port: &Value) -> PolicyPort {
 }
 
 /// `protocol`, TCP when it is not written.
-pub(super) fn protocol(port: &Value) -> Protocol {
+pub(super) fn protocol(port: &Value<'_>) -> Protocol {
     text(port, "protocol").parse().unwrap_or(Protocol::Tcp)
 }
 
-fn selector(selector: &Value) -> LabelSelector {
+fn selector(selector: &Value<'_>) -> LabelSelector {
     let labels = texts(selector, "matchLabels").map(|(k, v)| Requirement::new(k, Operator::In, [v]));
     let expressions = items(selector, "matchExpressions").iter().map(|e| {
         let operator = match text(e, "operator") {
@@ -87,13 +87,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(spec: &Value) -> NetworkPolicy {
-        policy(Meta::default(), &json!({ "spec": spec }))
+    fn read(spec: &serde_json::Value) -> NetworkPolicy {
+        policy(Meta::default(), &json!({ "spec": spec }).into())
     }
 
     #[test]
     fn policy_types_default_as_in_the_api_server() {
-        let of = |spec: Value| {
+        let of = |spec: serde_json::Value| {
             let p = read(&spec);
             (p.ingress.is_some(), p.egress.is_some())
         };

@@ -1,14 +1,14 @@
 //! Pods, their templates, and nodes.
 
+use crate::value::Value;
 use std::net::IpAddr;
 
-use serde_json::Value;
 use tortie_model::{ContainerPort, Meta, Node, Phase, Pod, PodTemplate, canonical};
 
 use super::{meta, networkpolicy};
 use crate::validation::{items, member, text};
 
-pub(super) fn pod(meta: Meta, value: &Value) -> Pod {
+pub(super) fn pod(meta: Meta, value: &Value<'_>) -> Pod {
     let spec = template(value);
     let status = member(value, "status").unwrap_or(&Value::Null);
     let mut ips: Vec<IpAddr> = items(status, "podIPs").iter().filter_map(|i| text(i, "ip").parse().ok()).collect();
@@ -37,7 +37,7 @@ pub(super) fn pod(meta: Meta, value: &Value) -> Pod {
 }
 
 /// The `metadata` and `spec` of a pod or of a pod template.
-pub(super) fn template(value: &Value) -> PodTemplate {
+pub(super) fn template(value: &Value<'_>) -> PodTemplate {
     let spec = member(value, "spec").unwrap_or(&Value::Null);
     let account = [text(spec, "serviceAccountName"), text(spec, "serviceAccount"), "default"];
     // An init container that restarts always is a sidecar: it runs as long as the pod.
@@ -52,7 +52,7 @@ pub(super) fn template(value: &Value) -> PodTemplate {
     }
 }
 
-fn container_port(port: &Value) -> ContainerPort {
+fn container_port(port: &Value<'_>) -> ContainerPort {
     let number = member(port, "containerPort").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
     ContainerPort {
         name: Some(text(port, "name")).filter(|n| !n.is_empty()).map(Into::into),
@@ -61,7 +61,7 @@ fn container_port(port: &Value) -> ContainerPort {
     }
 }
 
-pub(super) fn node(meta: Meta, value: &Value) -> Node {
+pub(super) fn node(meta: Meta, value: &Value<'_>) -> Node {
     let spec = member(value, "spec").unwrap_or(&Value::Null);
     let status = member(value, "status").unwrap_or(&Value::Null);
     let mut pod_cidrs: Vec<ipnet::IpNet> =

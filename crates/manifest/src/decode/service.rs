@@ -1,14 +1,14 @@
 //! Services.
 
+use crate::value::Value;
 use std::net::IpAddr;
 
-use serde_json::Value;
 use tortie_model::{LabelSelector, Meta, Service, ServicePort, TargetPort, canonical};
 
 use super::networkpolicy;
 use crate::validation::{items, member, text, texts};
 
-pub(super) fn service(meta: Meta, value: &Value) -> Service {
+pub(super) fn service(meta: Meta, value: &Value<'_>) -> Service {
     let spec = member(value, "spec").unwrap_or(&Value::Null);
     let written: Vec<&str> = if items(spec, "clusterIPs").is_empty() {
         vec![text(spec, "clusterIP")]
@@ -28,11 +28,11 @@ pub(super) fn service(meta: Meta, value: &Value) -> Service {
     }
 }
 
-fn port(port: &Value) -> ServicePort {
-    let number = |v: &Value| v.as_u64().and_then(|n| u16::try_from(n).ok());
+fn port(port: &Value<'_>) -> ServicePort {
+    let number = |v: &Value<'_>| v.as_u64().and_then(|n| u16::try_from(n).ok());
     let own = member(port, "port").and_then(number).unwrap_or_default();
     let target = match member(port, "targetPort") {
-        Some(Value::String(name)) => TargetPort::Name(name.as_str().into()),
+        Some(Value::String(name)) => TargetPort::Name((**name).into()),
         other => TargetPort::Number(other.and_then(number).unwrap_or(own)),
     };
     ServicePort { name: text(port, "name").into(), protocol: networkpolicy::protocol(port), port: own, target }

@@ -1,12 +1,12 @@
 //! Sources of pods.
 
-use serde_json::Value;
+use crate::value::Value;
 use tortie_model::{Kind, Meta, ObjectRef, Workload};
 
 use super::{meta, pod};
 use crate::validation::member;
 
-pub(super) fn workload(kind: Kind, meta: Meta, value: &Value) -> Workload {
+pub(super) fn workload(kind: Kind, meta: Meta, value: &Value<'_>) -> Workload {
     let mut spec = member(value, "spec").unwrap_or(&Value::Null);
     if kind == Kind::CronJob {
         spec = member(spec, "jobTemplate").and_then(|t| member(t, "spec")).unwrap_or(&Value::Null);

@@ -1,9 +1,8 @@
 //! Object metadata (`ValidateObjectMeta`), on creation.
 
-use serde_json::Value;
-
 use super::cause::{go_json_string, go_json_strings};
 use super::{Cause, Path, items, label, member, name, text, texts};
+use crate::value::Value;
 
 /// Limit of all annotations together, in bytes (`TotalAnnotationSizeLimitB`).
 const ANNOTATIONS: usize = 256 << 10;
@@ -12,7 +11,7 @@ const ANNOTATIONS: usize = 256 << 10;
 pub(super) type NameRule = fn(&str) -> Vec<String>;
 
 /// The metadata of `object`, whose name follows `rule`. A namespace that is not written is filled in by the request.
-pub(super) fn validate(object: &Value, rule: NameRule, namespaced: bool, causes: &mut Vec<Cause>) {
+pub(super) fn validate(object: &Value<'_>, rule: NameRule, namespaced: bool, causes: &mut Vec<Cause>) {
     let root = Path::ROOT;
     let path = root.child("metadata");
     let meta = member(object, "metadata").unwrap_or(&Value::Null);
@@ -42,7 +41,7 @@ pub(super) fn validate(object: &Value, rule: NameRule, namespaced: bool, causes:
     finalizers(meta, &path, causes);
 }
 
-fn annotations(meta: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn annotations(meta: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let path = path.child("annotations");
     let mut size = 0;
     for (key, value) in texts(meta, "annotations") {
@@ -55,7 +54,7 @@ fn annotations(meta: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-fn owners(meta: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn owners(meta: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let path = path.child("ownerReferences");
     let owners = items(meta, "ownerReferences");
     let mut controller: Option<String> = None;
@@ -94,7 +93,7 @@ fn owners(meta: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// An owner reference as Go's `json.Marshal` writes it: members in the order of the struct.
-fn owner_json(owner: &Value) -> String {
+fn owner_json(owner: &Value<'_>) -> String {
     let mut out = String::from("{");
     for (i, field) in ["apiVersion", "kind", "name", "uid"].into_iter().enumerate() {
         let comma = if i > 0 { "," } else { "" };
@@ -108,7 +107,7 @@ fn owner_json(owner: &Value) -> String {
     out + "}"
 }
 
-fn finalizers(meta: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn finalizers(meta: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let path = path.child("finalizers");
     let list: Vec<&str> = items(meta, "finalizers").iter().map(|f| f.as_str().unwrap_or_default()).collect();
     for (i, finalizer) in list.iter().enumerate() {

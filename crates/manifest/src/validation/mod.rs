@@ -21,10 +21,10 @@ pub use cause::{Cause, Reason};
 pub(crate) use cidr::sloppy_cidr;
 pub(crate) use path::Path;
 
-use serde_json::Value;
 use tortie_model::Kind;
 
 use crate::span::DuplicateKey;
+use crate::value::Value;
 
 /// How an object is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Refusal {
 ///
 /// `duplicates` are keys that stand twice in the text, since a JSON value cannot hold them. Kinds that are no policies
 /// may have fields that tortie does not know, and only what tortie reads of them is checked.
-pub(crate) fn validate(kind: Kind, value: &Value, duplicates: &[DuplicateKey]) -> Result<(), Refusal> {
+pub(crate) fn validate(kind: Kind, value: &Value<'_>, duplicates: &[DuplicateKey]) -> Result<(), Refusal> {
     schema::check(shapes::of(kind), value, kind == Kind::NetworkPolicy, duplicates)?;
     let mut causes = Vec::new();
     match kind {
@@ -58,22 +58,25 @@ pub(crate) fn validate(kind: Kind, value: &Value, duplicates: &[DuplicateKey]) -
 }
 
 /// A member of an object; `null` is as good as absent, as in Go's decoder.
-pub(crate) fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+pub(crate) fn member<'v, 'a>(value: &'v Value<'a>, name: &str) -> Option<&'v Value<'a>> {
     value.get(name).filter(|v| !v.is_null())
 }
 
 /// The items of a list member; none when it is absent.
-pub(crate) fn items<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    member(value, name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+pub(crate) fn items<'v, 'a>(value: &'v Value<'a>, name: &str) -> &'v [Value<'a>] {
+    member(value, name).and_then(Value::as_array).unwrap_or_default()
 }
 
 /// A text member; the empty text when it is absent.
-pub(crate) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+pub(crate) fn text<'v>(value: &'v Value<'_>, name: &str) -> &'v str {
     member(value, name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The entries of a map of texts; `null` is the empty text.
-pub(crate) fn texts<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = (&'v str, &'v str)> {
+pub(crate) fn texts<'v, 'a>(
+    value: &'v Value<'a>,
+    name: &str,
+) -> impl Iterator<Item = (&'v str, &'v str)> + use<'v, 'a> {
     let map = member(value, name).and_then(Value::as_object);
-    map.into_iter().flatten().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()))
+    map.into_iter().flat_map(|m| m.iter()).map(|(k, v)| (k, v.as_str().unwrap_or_default()))
 }

@@ -1,12 +1,11 @@
 //! NetworkPolicy (`pkg/apis/networking/validation`).
 
-use serde_json::Value;
-
 use super::cause::go_json_strings;
 use super::{Cause, Path, items, member, metadata, name, policyport, selector, sloppy_cidr, text};
+use crate::value::Value;
 
 /// A whole NetworkPolicy; causes in the order in which the API server finds them.
-pub(super) fn validate(policy: &Value, causes: &mut Vec<Cause>) {
+pub(super) fn validate(policy: &Value<'_>, causes: &mut Vec<Cause>) {
     metadata::validate(policy, name::subdomain, true, causes);
     let root = Path::ROOT;
     let path = root.child("spec");
@@ -31,7 +30,7 @@ pub(super) fn validate(policy: &Value, causes: &mut Vec<Cause>) {
     policy_types(spec, &path.child("policyTypes"), causes);
 }
 
-fn peer(peer: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn peer(peer: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let mut given = 0;
     for field in ["podSelector", "namespaceSelector"] {
         if let Some(value) = member(peer, field) {
@@ -53,7 +52,7 @@ fn peer(peer: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
 
 const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
-fn ip_block(block: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn ip_block(block: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let cidr = text(block, "cidr");
     let cidr_path = path.child("cidr");
     if cidr.is_empty() {
@@ -80,7 +79,7 @@ fn ip_block(block: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-fn policy_types(spec: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn policy_types(spec: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let types: Vec<&str> = items(spec, "policyTypes").iter().map(|t| t.as_str().unwrap_or_default()).collect();
     if types.len() > 2 {
         let json = go_json_strings(types.into_iter());

@@ -1,6 +1,6 @@
 //! Kinds that are no policies: the parts that tortie reads, by the API server's rules.
 
-use serde_json::Value;
+use crate::value::Value;
 use tortie_model::Kind;
 
 use super::{Cause, Path, items, label, member, metadata, name, text};
@@ -8,7 +8,7 @@ use super::{Cause, Path, items, label, member, metadata, name, text};
 const RANGE: &str = "must be between 1 and 65535, inclusive";
 
 /// Metadata, labels, ports and addresses of an object.
-pub(super) fn validate(kind: Kind, value: &Value, causes: &mut Vec<Cause>) {
+pub(super) fn validate(kind: Kind, value: &Value<'_>, causes: &mut Vec<Cause>) {
     let rule: metadata::NameRule = match kind {
         Kind::Namespace => name::label,
         Kind::Service => name::dns_1035_label,
@@ -44,7 +44,7 @@ pub(super) fn validate(kind: Kind, value: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-fn template(spec: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn template(spec: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let path = path.child("template");
     let Some(template) = member(spec, "template") else {
         causes.push(Cause::required(&path, ""));
@@ -58,7 +58,7 @@ fn template(spec: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-fn pod_spec(spec: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn pod_spec(spec: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     for list in ["initContainers", "containers"] {
         let containers = path.child(list);
         for (i, container) in items(spec, list).iter().enumerate() {
@@ -71,7 +71,7 @@ fn pod_spec(spec: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-fn container_port(port: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn container_port(port: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let own = text(port, "name");
     if !own.is_empty() {
         let path = path.child("name");
@@ -86,7 +86,7 @@ fn container_port(port: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
     protocol(port, path, causes);
 }
 
-fn protocol(port: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn protocol(port: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let protocol = text(port, "protocol");
     if !protocol.is_empty() && !["TCP", "UDP", "SCTP"].contains(&protocol) {
         causes.push(Cause::not_supported(&path.child("protocol"), protocol, &["SCTP", "TCP", "UDP"]));
@@ -101,7 +101,7 @@ fn address(value: &str, path: &Path<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-fn pod_status(pod: &Value, causes: &mut Vec<Cause>) {
+fn pod_status(pod: &Value<'_>, causes: &mut Vec<Cause>) {
     let root = Path::ROOT;
     let path = root.child("status");
     let Some(status) = member(pod, "status") else { return };
@@ -115,7 +115,7 @@ fn pod_status(pod: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-fn node(node: &Value, causes: &mut Vec<Cause>) {
+fn node(node: &Value<'_>, causes: &mut Vec<Cause>) {
     let root = Path::ROOT;
     let path = root.child("spec");
     let spec = member(node, "spec").unwrap_or(&Value::Null);
@@ -135,7 +135,7 @@ fn node(node: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-fn service(spec: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn service(spec: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     label::validate(spec, "selector", path, causes);
     let ip = text(spec, "clusterIP");
     if !ip.is_empty() && ip != "None" {

@@ -1,13 +1,12 @@
 //! Ports of a NetworkPolicy (`ValidateNetworkPolicyPort`).
 
-use serde_json::Value;
-
 use super::{Cause, Path, member, name};
+use crate::value::Value;
 
 const RANGE: &str = "must be between 1 and 65535, inclusive";
 
 /// One item of `ports`.
-pub(super) fn validate(port: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn validate(port: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     if let Some(protocol) = member(port, "protocol").and_then(Value::as_str)
         && !["TCP", "UDP", "SCTP"].contains(&protocol)
     {

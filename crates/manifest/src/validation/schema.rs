@@ -1,9 +1,8 @@
 //! Decoding as Go does it: types of fields, fields that are unknown or stand twice (`sigs.k8s.io/json`, strict).
 
-use serde_json::Value;
-
 use super::{Cause, Path, Refusal};
 use crate::span::{DuplicateKey, field_of_pointer};
+use crate::value::Value;
 
 /// What a Go field holds.
 #[derive(Clone, Copy)]
@@ -47,7 +46,7 @@ pub(super) const LABELS: Shape = Shape::Map("map[string]string", &TEXT);
 /// Checks that a value decodes into a struct; `closed`: fields that it does not have are refused.
 pub(super) fn check(
     root: &'static Struct,
-    value: &Value,
+    value: &Value<'_>,
     closed: bool,
     duplicates: &[DuplicateKey],
 ) -> Result<(), Refusal> {
@@ -86,7 +85,7 @@ struct Walk {
     fatal: Option<Cause>,
 }
 
-fn kind_of(value: &Value) -> &'static str {
+fn kind_of(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -109,7 +108,7 @@ impl Walk {
     }
 
     /// `holder` is the struct whose field is being decoded.
-    fn shape(&mut self, shape: &Shape, value: &Value, path: &Path<'_>, holder: &str) {
+    fn shape(&mut self, shape: &Shape, value: &Value<'_>, path: &Path<'_>, holder: &str) {
         match (shape, value) {
             (_, Value::Null)
             | (Shape::Any, _)
@@ -136,9 +135,9 @@ impl Walk {
                 }
             }
             (Shape::Struct(fields), Value::Object(map)) => {
-                for (key, value) in map {
+                for (key, value) in map.iter() {
                     let path = path.child(key);
-                    match fields.fields.iter().find(|(name, _)| name == key) {
+                    match fields.fields.iter().find(|(name, _)| *name == key) {
                         Some((_, shape)) => self.shape(shape, value, &path, fields.name),
                         None => {
                             let message = format!("unknown field \"{}\"", path.field());
@@ -153,7 +152,7 @@ impl Walk {
                 }
             }
             (Shape::Map(_, item), Value::Object(map)) => {
-                for (key, value) in map {
+                for (key, value) in map.iter() {
                     let before = self.wrong.is_none();
                     self.shape(item, value, path, holder);
                     if before {

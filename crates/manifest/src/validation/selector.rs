@@ -1,12 +1,11 @@
 //! Label selectors (`ValidateLabelSelector`).
 
-use serde_json::Value;
-
 use super::cause::go_json_string;
 use super::{Cause, Path, items, label, name, text};
+use crate::value::Value;
 
 /// A `metav1.LabelSelector`.
-pub(super) fn validate(selector: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+pub(super) fn validate(selector: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     label::validate(selector, "matchLabels", path, causes);
     let list = path.child("matchExpressions");
     for (i, expression) in items(selector, "matchExpressions").iter().enumerate() {
@@ -14,7 +13,7 @@ pub(super) fn validate(selector: &Value, path: &Path<'_>, causes: &mut Vec<Cause
     }
 }
 
-fn requirement(expression: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
+fn requirement(expression: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let values = items(expression, "values");
     let values_path = path.child("values");
     match text(expression, "operator") {
