@@ -12,9 +12,22 @@
 //! *path*: the rules that the packet passes and the one that decides. Tiers, order, Pass and Log are resolved while
 //! the table is computed, so that one decision costs the same for ten policies and for ten thousand.
 
+mod atom;
+mod change;
+mod compiler;
+mod identity;
+mod number;
+mod packet;
+mod path;
 mod plan;
+mod portclass;
+mod table;
 mod transition;
+mod vocabulary;
 
+pub use compiler::Compiler;
+pub use number::Numbers;
+pub use packet::{Packet, PlanVerdict};
 pub use plan::{
     AttachmentPoint, ClassId, Decider, Identity, IdentityId, LocalEndpoint, NodeFacts, OutsideClass, Path, PathId,
     Plan, PodInterface, PortClassId, Problem, Profile, ProfileId, RangeEntry, SetSource,

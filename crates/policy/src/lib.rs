@@ -31,5 +31,5 @@ pub use rule::{
     Tier,
 };
 pub use side::Side;
-pub use stack::{By, NamedPorts, Outcome, Position, RuleRef, Stack, TierStack, Verdict};
+pub use stack::{By, NamedPort, NamedPorts, Outcome, Position, RuleRef, Stack, TierStack, Verdict};
 pub use verdict::{FlowVerdict, Half, PairVerdict, Shortcut};

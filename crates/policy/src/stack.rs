@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use tortie_model::{Direction, IpProtocol, ObjectRef, Pod, Traffic};
+use tortie_model::{Direction, IpProtocol, ObjectRef, Pod, Protocol, Traffic};
 
 use crate::regions::Regions;
 use crate::rule::{Action, Detail, EndAction, Policy, PortMatch, Ports, Rule};
@@ -58,24 +58,43 @@ pub struct RuleRef {
     pub index: usize,
 }
 
+/// A port name of a protocol with the number that it stands for.
+pub type NamedPort = (Arc<str>, Protocol, u16);
+
 /// The ports that names stand for on the destination of a packet.
 #[derive(Clone, Copy, Debug)]
-pub struct NamedPorts<'a>(Option<&'a Pod>);
+pub struct NamedPorts<'a>(Names<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Names<'a> {
+    Pod(Option<&'a Pod>),
+    Table(&'a [NamedPort]),
+}
 
 impl<'a> NamedPorts<'a> {
     /// The destination is not a pod: no name means anything.
-    pub const NONE: Self = Self(None);
+    pub const NONE: Self = Self(Names::Pod(None));
 
     /// The ports of a pod.
     #[must_use]
     pub const fn of(pod: Option<&'a Pod>) -> Self {
-        Self(pod)
+        Self(Names::Pod(pod))
+    }
+
+    /// Ports by name and protocol, each pair once.
+    #[must_use]
+    pub const fn table(ports: &'a [NamedPort]) -> Self {
+        Self(Names::Table(ports))
     }
 
     /// The number for a name.
     #[must_use]
     pub fn get(self, name: &str, protocol: IpProtocol) -> Option<u16> {
-        self.0?.named_port(name, protocol.transport()?)
+        let protocol = protocol.transport()?;
+        match self.0 {
+            Names::Pod(pod) => pod?.named_port(name, protocol),
+            Names::Table(ports) => ports.iter().find(|(n, p, _)| **n == *name && *p == protocol).map(|(_, _, n)| *n),
+        }
     }
 }
 

@@ -1,1 +1,15 @@
 //! Builders, the reference evaluator, random clusters: for tests only.
+//!
+//! [`reference`] decides from the texts of the APIs alone, as simply as can be, so that the engine, a plan and a
+//! kernel can be held against it on [`random`] clusters. A failing case is named by its seed: the same seed makes the
+//! same cluster.
+
+pub mod build;
+mod cluster;
+pub mod coverage;
+pub mod random;
+pub mod reference;
+mod rng;
+
+pub use cluster::{Cluster, Flow};
+pub use rng::Rng;

@@ -1,0 +1,244 @@
+//! Identities, and which of them a rule's peers match.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use roaring::RoaringBitmap;
+use tortie_model::{LabelSelector, Operator, Requirement};
+use tortie_policy::{EndpointSelector, NamedPort, NamespaceMatch, Peer};
+
+use crate::number::Numbers;
+use crate::plan::{Identity, IdentityId, SetSource};
+
+/// What policies can know of a pod, besides its address. Labels are those that a policy asks for, sorted by key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PodContent {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) namespace_labels: Vec<(Arc<str>, Arc<str>)>,
+    pub(crate) pod_labels: Vec<(Arc<str>, Arc<str>)>,
+    pub(crate) names: Vec<NamedPort>,
+}
+
+/// What an identity stands for. Whether a rule matches it is a function of this alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Content {
+    /// What policies can know of an address.
+    Address {
+        /// Of the pod that owns it.
+        pod: Option<Arc<PodContent>>,
+        /// Which of the blocks that policies name contain it, sorted.
+        nets: Arc<[IpNet]>,
+    },
+    /// See [`SetSource::Changing`].
+    Changing(IdentityId, IdentityId),
+}
+
+impl Content {
+    /// Addresses outside all pods that lie in these blocks.
+    pub(crate) const fn outside(nets: Arc<[IpNet]>) -> Self {
+        Self::Address { pod: None, nets }
+    }
+
+    pub(crate) fn nets(&self) -> &[IpNet] {
+        match self {
+            Self::Address { nets, .. } => nets,
+            Self::Changing(..) => &[],
+        }
+    }
+
+    fn source(&self) -> SetSource {
+        match self {
+            Self::Address { pod: None, nets } => SetSource::Cidr(nets.clone()),
+            Self::Address { pod: Some(pod), nets } if nets.is_empty() => SetSource::Selector(pod.terms()),
+            Self::Address { pod: Some(pod), nets } => SetSource::SelectorInCidr(pod.terms(), nets.clone()),
+            Self::Changing(from, to) => SetSource::Changing(*from, *to),
+        }
+    }
+}
+
+impl PodContent {
+    fn terms(&self) -> Arc<[Arc<str>]> {
+        let mut terms = vec![format!("namespace={}", self.namespace)];
+        terms.extend(self.namespace_labels.iter().map(|(k, v)| format!("namespace.{k}={v}")));
+        terms.extend(self.pod_labels.iter().map(|(k, v)| format!("pod.{k}={v}")));
+        terms.extend(self.names.iter().map(|(n, p, number)| format!("port.{n}/{p}={number}")));
+        terms.sort_unstable();
+        terms.into_iter().map(Arc::from).collect()
+    }
+}
+
+/// For a label key: who has it, and who has it with which value.
+#[derive(Debug, Default)]
+struct Postings(HashMap<Arc<str>, Posting>);
+
+#[derive(Debug, Default)]
+struct Posting {
+    has: RoaringBitmap,
+    values: HashMap<Arc<str>, RoaringBitmap>,
+}
+
+impl Postings {
+    fn insert(&mut self, labels: &[(Arc<str>, Arc<str>)], id: u32) {
+        for (key, value) in labels {
+            let posting = self.0.entry(key.clone()).or_default();
+            posting.has.insert(id);
+            posting.values.entry(value.clone()).or_default().insert(id);
+        }
+    }
+
+    fn remove(&mut self, labels: &[(Arc<str>, Arc<str>)], id: u32) {
+        for (key, value) in labels {
+            let Some(posting) = self.0.get_mut(key) else { continue };
+            posting.has.remove(id);
+            if let Some(ids) = posting.values.get_mut(value) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    posting.values.remove(value);
+                }
+            }
+            if posting.has.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    /// Those of `among` that meet a requirement.
+    fn meeting(&self, requirement: &Requirement, among: &RoaringBitmap) -> RoaringBitmap {
+        let posting = self.0.get(&requirement.key);
+        let listed = || -> RoaringBitmap {
+            let Some(posting) = posting else { return RoaringBitmap::new() };
+            requirement.values.iter().filter_map(|v| posting.values.get(v)).fold(RoaringBitmap::new(), |a, b| a | b)
+        };
+        match requirement.operator {
+            Operator::In => among & listed(),
+            Operator::NotIn => among - listed(),
+            Operator::Exists => posting.map_or_else(RoaringBitmap::new, |p| among & &p.has),
+            Operator::DoesNotExist => posting.map_or_else(|| among.clone(), |p| among - &p.has),
+        }
+    }
+
+    fn selected(&self, selector: &LabelSelector, among: RoaringBitmap) -> RoaringBitmap {
+        selector.requirements().iter().fold(among, |among, r| self.meeting(r, &among))
+    }
+}
+
+/// The identities of a node, by number and by what policies ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Identities {
+    numbers: HashMap<Content, IdentityId>,
+    contents: BTreeMap<IdentityId, Content>,
+    /// All that have a content of addresses.
+    all: RoaringBitmap,
+    pods: RoaringBitmap,
+    namespaces: HashMap<Arc<str>, RoaringBitmap>,
+    namespace_labels: Postings,
+    pod_labels: Postings,
+    nets: HashMap<IpNet, RoaringBitmap>,
+}
+
+impl Identities {
+    /// The number of a content, given out now when it is new. Addresses of no pod in no block have number 0.
+    pub(crate) fn intern(&mut self, content: Content, numbers: &mut Numbers) -> IdentityId {
+        if matches!(&content, Content::Address { pod: None, nets } if nets.is_empty()) {
+            return IdentityId(0);
+        }
+        if let Some(id) = self.numbers.get(&content) {
+            return *id;
+        }
+        let id = numbers.identity();
+        if let Content::Address { pod, nets } = &content {
+            self.all.insert(id.0);
+            for net in nets.iter() {
+                self.nets.entry(*net).or_default().insert(id.0);
+            }
+            if let Some(pod) = pod {
+                self.pods.insert(id.0);
+                self.namespaces.entry(pod.namespace.clone()).or_default().insert(id.0);
+                self.namespace_labels.insert(&pod.namespace_labels, id.0);
+                self.pod_labels.insert(&pod.pod_labels, id.0);
+            }
+        }
+        self.numbers.insert(content.clone(), id);
+        self.contents.insert(id, content);
+        id
+    }
+
+    /// Forgets all identities but these.
+    pub(crate) fn retain(&mut self, keep: &RoaringBitmap) {
+        let gone: Vec<_> = self.contents.keys().filter(|id| !keep.contains(id.0)).copied().collect();
+        for id in gone {
+            let Some(content) = self.contents.remove(&id) else { continue };
+            self.numbers.remove(&content);
+            let Content::Address { pod, nets } = content else { continue };
+            self.all.remove(id.0);
+            for net in nets.iter() {
+                remove_from(&mut self.nets, net, id.0);
+            }
+            if let Some(pod) = pod {
+                self.pods.remove(id.0);
+                remove_from(&mut self.namespaces, &pod.namespace, id.0);
+                self.namespace_labels.remove(&pod.namespace_labels, id.0);
+                self.pod_labels.remove(&pod.pod_labels, id.0);
+            }
+        }
+    }
+
+    /// All identities that stand for addresses.
+    pub(crate) const fn all(&self) -> &RoaringBitmap {
+        &self.all
+    }
+
+    pub(crate) fn content(&self, id: IdentityId) -> Option<&Content> {
+        self.contents.get(&id)
+    }
+
+    /// The port names that an identity's pods have.
+    pub(crate) fn names(&self, id: IdentityId) -> &[NamedPort] {
+        match self.contents.get(&id) {
+            Some(Content::Address { pod: Some(pod), .. }) => &pod.names,
+            _ => &[],
+        }
+    }
+
+    /// As the plan says it.
+    pub(crate) fn describe(&self, ids: &RoaringBitmap) -> BTreeMap<IdentityId, Identity> {
+        let known = ids.iter().filter_map(|id| Some((IdentityId(id), self.contents.get(&IdentityId(id))?)));
+        known.map(|(id, content)| (id, Identity { source: content.source() })).collect()
+    }
+
+    /// The identities that a peer means. `peer` has at least one criterion: one without means outside addresses in no
+    /// block too, which have no number.
+    pub(crate) fn matching(&self, peer: &Peer) -> RoaringBitmap {
+        let pods = peer.endpoints.as_ref().map(|s| self.selected(s));
+        let blocks = peer.blocks.as_ref().map(|blocks| {
+            blocks.iter().fold(RoaringBitmap::new(), |found, block| {
+                let Some(inside) = self.nets.get(&block.cidr()) else { return found };
+                let excepted = block.except().iter().filter_map(|e| self.nets.get(e));
+                found | excepted.fold(inside.clone(), |inside, e| inside - e)
+            })
+        });
+        match (pods, blocks) {
+            (Some(pods), Some(blocks)) => pods & blocks,
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => self.all.clone(),
+        }
+    }
+
+    fn selected(&self, selector: &EndpointSelector) -> RoaringBitmap {
+        let there = match &selector.namespaces {
+            NamespaceMatch::Named(name) => self.namespaces.get(name).cloned().unwrap_or_default(),
+            NamespaceMatch::Matching(labels) => self.namespace_labels.selected(labels, self.pods.clone()),
+        };
+        self.pod_labels.selected(&selector.pods, there)
+    }
+}
+
+fn remove_from<K: std::hash::Hash + Eq>(sets: &mut HashMap<K, RoaringBitmap>, key: &K, id: u32) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(id);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}

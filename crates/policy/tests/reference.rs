@@ -1,0 +1,59 @@
+//! The engine against the reference: for one packet, and for all packets at once.
+
+use tortie_policy::Verdict;
+use tortie_testkit::coverage::Coverage;
+use tortie_testkit::{Flow, Rng, random, reference};
+
+const CLUSTERS: u64 = 1_500;
+const FLOWS: usize = 12;
+
+#[test]
+fn the_engine_says_what_the_texts_say() {
+    let mut coverage = Coverage::default();
+    for seed in 0..CLUSTERS {
+        let mut rng = Rng::new(seed);
+        let cluster = random::cluster(&mut rng);
+        let index = cluster.index();
+        for _ in 0..FLOWS {
+            let flow = random::flow(&mut rng, &cluster);
+            let expected = reference::decide(&cluster, flow);
+            let (from, to) = (index.address_side(flow.from), index.address_side(flow.to));
+            let verdict = index.verdict(&from, &to, flow.traffic);
+            let case = || format!("seed {seed}: {flow}\n{cluster}");
+            let engine = (verdict.egress.is_allowed(), verdict.ingress.is_allowed());
+            assert_eq!(engine, (expected.egress, expected.ingress), "(egress, ingress) in {}", case());
+
+            let pair = index.pair(&from, &to);
+            let (egress, ingress) = pair.regions.get(flow.traffic);
+            let regions = (egress.verdict == Verdict::Allow, ingress.verdict == Verdict::Allow);
+            assert_eq!(regions, engine, "regions in {}", case());
+            assert_eq!(*egress, verdict.egress.outcome, "egress trace in {}", case());
+            assert_eq!(*ingress, verdict.ingress.outcome, "ingress trace in {}", case());
+            coverage.count(&cluster, flow, expected);
+        }
+    }
+    println!("{coverage}");
+    assert_eq!(coverage.rarer_than(1), Vec::<&str>::new(), "random cases leave something out:\n{coverage}");
+    for verdict in ["allowed", "denied"] {
+        assert!(coverage.percent(verdict) >= 20, "too few {verdict}:\n{coverage}");
+    }
+}
+
+/// One packet at a time, and all at once, walk the same stack: with tiers, and with all actions.
+#[test]
+fn tiers_decide_alike_one_packet_at_a_time_and_all_at_once() {
+    for seed in 0..CLUSTERS {
+        let mut rng = Rng::new(seed);
+        let cluster = random::tiered_cluster(&mut rng);
+        let index = cluster.index();
+        for _ in 0..FLOWS {
+            let Flow { from, to, traffic } = random::flow(&mut rng, &cluster);
+            let (from, to) = (index.address_side(from), index.address_side(to));
+            let verdict = index.verdict(&from, &to, traffic);
+            let pair = index.pair(&from, &to);
+            let regions = pair.regions.get(traffic);
+            let case = || format!("seed {seed}: {:?} -> {:?} {traffic}\n{cluster}", from.ip(), to.ip());
+            assert_eq!(*regions, (verdict.egress.outcome.clone(), verdict.ingress.outcome.clone()), "{}", case());
+        }
+    }
+}
