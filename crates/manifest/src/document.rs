@@ -1,7 +1,10 @@
 //! One document of a text, and the places of the values in it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
+
+use tortie_model::ObjectRef;
 
 use crate::source::{Place, SourceFile};
 use crate::span::{DuplicateKey, SpanTree};
@@ -104,6 +107,30 @@ impl Origin {
     #[must_use]
     pub fn whole(&self, pointer: &str) -> Place {
         Place { file: Arc::clone(self.file()), span: self.document.whole(&self.absolute(pointer)) }
+    }
+}
+
+/// Where objects were read: from an object and a value in it to a place.
+#[derive(Debug, Clone, Default)]
+pub struct SourceMap(HashMap<ObjectRef, Origin>);
+
+impl SourceMap {
+    /// Where an object was read.
+    #[must_use]
+    pub fn origin(&self, object: &ObjectRef) -> Option<&Origin> {
+        self.0.get(object)
+    }
+
+    /// The place of a value of an object, such as `/spec/ingress/0/from/1` (see [`Origin::place`]).
+    #[must_use]
+    pub fn place(&self, object: &ObjectRef, pointer: &str) -> Option<Place> {
+        self.0.get(object).map(|o| o.place(pointer))
+    }
+}
+
+impl FromIterator<(ObjectRef, Origin)> for SourceMap {
+    fn from_iter<I: IntoIterator<Item = (ObjectRef, Origin)>>(iter: I) -> Self {
+        Self(iter.into_iter().collect())
     }
 }
 

@@ -260,6 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_leads_back_to_itself_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join("a.yaml"), "").unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
+            std::os::unix::fs::symlink(folder.path().join("a.yaml"), folder.path().join("b.yaml")).unwrap();
+        }
+        let found = walk(&Disk, path, &|n| n.ends_with(".yaml")).unwrap();
+        let names: Vec<_> = found.iter().map(|p| p.strip_prefix(path).unwrap()).collect();
+        assert_eq!(names, if cfg!(unix) { vec!["/a.yaml", "/b.yaml"] } else { vec!["/a.yaml"] });
+        assert!(Disk.read(path).is_err() && Disk.list(&found[0]).is_err() && !Disk.is_folder(&found[0]));
+    }
+
+    #[test]
     fn globs_and_walks_over_memory() {
         let files = Memory::new(["a/x.yaml", "a/b/y.yaml", "a/.hidden.yaml", "a/z.txt", "c.yaml"].map(|p| (p, "")));
         assert_eq!(glob(&files, "a/*.yaml"), ["a/x.yaml"]);

@@ -18,7 +18,7 @@ mod value;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use document::Origin;
+pub use document::{Origin, SourceMap};
 pub use files::{Disk, Entry, Files, Memory};
 pub use load::{LoadOptions, Loaded, LoadedObject, load};
 pub use objectset::{Expansion, ObjectSet};

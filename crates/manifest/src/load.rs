@@ -9,11 +9,11 @@ use tortie_model::{Kind, Object, ObjectRef};
 use crate::classify::{Class, classify};
 use crate::decode;
 use crate::diagnostic::Diagnostic;
-use crate::document::{self, Document, Origin};
+use crate::document::{self, Document, Origin, SourceMap};
 use crate::files::{self, Files};
 use crate::source::{Place, SourceFile};
 use crate::span::{DuplicateKey, push_token};
-use crate::validation::{Refusal, items, member, text, validate};
+use crate::validation::{Refusal, items, member, text, validate, warnings};
 
 /// How input is read.
 #[derive(Debug, Clone)]
@@ -65,10 +65,10 @@ impl Loaded {
         self.untrusted_policy || self.untrusted_object
     }
 
-    /// Where an object was read.
+    /// Where each object was read.
     #[must_use]
-    pub fn origin(&self, object: &ObjectRef) -> Option<&Origin> {
-        self.objects.iter().find(|o| o.object.reference() == *object).map(|o| &o.origin)
+    pub fn sources(&self) -> SourceMap {
+        self.objects.iter().map(|o| (o.object.reference(), o.origin.clone())).collect()
     }
 
     /// Adds what was read later; of duplicates the last stays, with a warning that names both places.
@@ -375,6 +375,13 @@ impl<'a> Loader<'a> {
         let refusal = match validate(kind, value, &own) {
             Ok(()) => {
                 let object = decode::object(kind, value, &self.options.namespace, name.as_deref());
+                for cause in warnings(kind, value) {
+                    let warning = Diagnostic::warning("api-warning", cause.message)
+                        .field(cause.field)
+                        .at(origin.place(&cause.pointer))
+                        .about(object.reference());
+                    self.report(warning, Untrusted::Nothing);
+                }
                 self.loaded.objects.push(LoadedObject { object, origin });
                 return;
             }
@@ -443,7 +450,10 @@ fn diagnostics(refusal: Refusal, origin: &Origin, duplicates: &[DuplicateKey]) -
         }
         Refusal::Invalid(causes) => causes
             .into_iter()
-            .map(|c| Diagnostic::error("api-validation", c.message).field(c.field).at(origin.place(&c.pointer)))
+            .map(|c| {
+                let place = if c.on_name { origin.key_place(&c.pointer) } else { origin.place(&c.pointer) };
+                Diagnostic::error("api-validation", c.message).field(c.field).at(place)
+            })
             .collect(),
     }
 }

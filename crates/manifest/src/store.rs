@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tortie_model::{Kind, Labels, Namespace, Object, ObjectRef};
 
-use crate::document::Origin;
+use crate::document::{Origin, SourceMap};
 use crate::load::LoadedObject;
 use crate::objectset::{Expansion, ObjectSet};
 
@@ -132,6 +132,12 @@ impl Store {
     #[must_use]
     pub fn origin(&self, object: &ObjectRef) -> Option<&Origin> {
         self.objects.get(object)?.origin.as_ref()
+    }
+
+    /// Where each object was read.
+    #[must_use]
+    pub fn sources(&self) -> SourceMap {
+        self.objects.iter().filter_map(|(r, s)| Some((r.clone(), s.origin.clone()?))).collect()
     }
 
     /// An object.

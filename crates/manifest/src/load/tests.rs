@@ -177,3 +177,25 @@ fn places_of_values_are_found() {
     assert_eq!(origin.place("/metadata/name").to_string(), "f.yaml:5:9");
     assert_eq!(line(""), 2);
 }
+
+#[test]
+fn an_unusual_block_is_accepted_with_the_api_servers_warning() {
+    let loaded = read(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: p\nspec:\n  egress:\n  - to:\n    - ipBlock:\n        cidr: 2001:0DB8::/32\n",
+    );
+    assert_eq!((loaded.objects.len(), ids(&loaded)), (1, vec!["api-warning"]));
+    assert_eq!(
+        loaded.diagnostics[0].text(),
+        "spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value \"2001:0DB8::/32\" should be in RFC 5952 canonical format (\"2001:db8::/32\")"
+    );
+    let sources = loaded.sources();
+    let policy = "NetworkPolicy/default/p".parse().unwrap();
+    assert_eq!(sources.place(&policy, "/spec/egress/0/to/0/ipBlock/cidr").unwrap().to_string(), "f.yaml:9:15");
+}
+
+#[test]
+fn a_bad_label_is_underlined_where_it_is_bad() {
+    let loaded = read("apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: {a b: c, d: \"-\"}\n");
+    let places: Vec<_> = loaded.diagnostics.iter().map(|d| d.place.as_ref().map_or(0, Place::column)).collect();
+    assert_eq!(places, [12, 23], "the key of the first, the value of the second");
+}

@@ -17,6 +17,8 @@ pub enum Reason {
     TooLong,
     /// `Duplicate value`.
     Duplicate,
+    /// No reason to refuse it: a warning.
+    Warning,
     /// No cause of validation: the field has the wrong type, does not exist or stands twice.
     Decoding,
 }
@@ -32,6 +34,7 @@ impl Reason {
             Self::NotSupported => "FieldValueNotSupported",
             Self::TooLong => "FieldValueTooLong",
             Self::Duplicate => "FieldValueDuplicate",
+            Self::Warning => "Warning",
             Self::Decoding => "BadRequest",
         }
     }
@@ -48,11 +51,13 @@ pub struct Cause {
     pub message: String,
     /// JSON pointer of the value that the text is about; it need not exist.
     pub pointer: String,
+    /// The text is about the member's name rather than its value.
+    pub on_name: bool,
 }
 
 impl Cause {
     fn new(reason: Reason, path: &Path<'_>, message: String) -> Self {
-        Self { reason, field: path.field(), message, pointer: path.pointer() }
+        Self { reason, field: path.field(), message, pointer: path.pointer(), on_name: false }
     }
 
     /// `Invalid value: "x": detail`.
@@ -93,6 +98,16 @@ impl Cause {
     /// A field that cannot be decoded.
     pub(crate) fn decoding(path: &Path<'_>, message: String) -> Self {
         Self::new(Reason::Decoding, path, message)
+    }
+
+    /// What the API server says about a value that it accepts.
+    pub(crate) fn warning(path: &Path<'_>, message: String) -> Self {
+        Self::new(Reason::Warning, path, message)
+    }
+
+    /// The same cause about the name of a member of the field.
+    pub(crate) fn at_name(self, key: &str) -> Self {
+        Self { on_name: true, ..self.at_member(key) }
     }
 
     /// The same cause about a member of the field: a label by its key, where Kubernetes names only the map.

@@ -7,7 +7,7 @@ use crate::value::Value;
 pub(super) fn validate(value: &Value<'_>, member: &str, parent: &Path<'_>, causes: &mut Vec<Cause>) {
     let path = parent.child(member);
     for (key, label) in texts(value, member) {
-        causes.extend(name::qualified(key).iter().map(|e| Cause::invalid(&path, key, e).at_member(key)));
+        causes.extend(name::qualified(key).iter().map(|e| Cause::invalid(&path, key, e).at_name(key)));
         causes.extend(name::label_value(label).iter().map(|e| Cause::invalid(&path, label, e).at_member(key)));
     }
 }

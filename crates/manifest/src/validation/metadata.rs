@@ -47,7 +47,7 @@ fn annotations(meta: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     for (key, value) in texts(meta, "annotations") {
         size += key.len() + value.len();
         let lower = key.to_lowercase();
-        causes.extend(name::qualified(&lower).iter().map(|e| Cause::invalid(&path, key, e).at_member(key)));
+        causes.extend(name::qualified(&lower).iter().map(|e| Cause::invalid(&path, key, e).at_name(key)));
     }
     if size > ANNOTATIONS {
         causes.push(Cause::too_long(&path, ANNOTATIONS));

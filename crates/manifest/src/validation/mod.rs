@@ -57,6 +57,11 @@ pub(crate) fn validate(kind: Kind, value: &Value<'_>, duplicates: &[DuplicateKey
     if causes.is_empty() { Ok(()) } else { Err(Refusal::Invalid(causes)) }
 }
 
+/// What the API server says about an object that it accepts.
+pub(crate) fn warnings(kind: Kind, value: &Value<'_>) -> Vec<Cause> {
+    if kind == Kind::NetworkPolicy { networkpolicy::warnings(value) } else { Vec::new() }
+}
+
 /// A member of an object; `null` is as good as absent, as in Go's decoder.
 pub(crate) fn member<'v, 'a>(value: &'v Value<'a>, name: &str) -> Option<&'v Value<'a>> {
     value.get(name).filter(|v| !v.is_null())

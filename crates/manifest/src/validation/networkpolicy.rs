@@ -1,6 +1,6 @@
 //! NetworkPolicy (`pkg/apis/networking/validation`).
 
-use super::cause::go_json_strings;
+use super::cause::{go_json_strings, go_quote};
 use super::{Cause, Path, items, member, metadata, name, policyport, selector, sloppy_cidr, text};
 use crate::value::Value;
 
@@ -77,6 +77,46 @@ fn ip_block(block: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
             causes.push(Cause::invalid(&path, except, "must be a strict subset of `cidr`"));
         }
     }
+}
+
+/// What the API server says about a policy that it accepts (`networkPolicyWarnings`): IPv6 blocks in an unusual form.
+/// Its other warnings about blocks are errors since strict validation of addresses.
+pub(super) fn warnings(policy: &Value<'_>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let root = Path::ROOT;
+    let path = root.child("spec");
+    let spec = member(policy, "spec").unwrap_or(&Value::Null);
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        let rules = path.child(direction);
+        for (i, rule) in items(spec, direction).iter().enumerate() {
+            let rule_path = rules.index(i);
+            let peers_path = rule_path.child(peers);
+            for (i, peer) in items(rule, peers).iter().enumerate() {
+                let peer_path = peers_path.index(i);
+                let path = peer_path.child("ipBlock");
+                let Some(block) = member(peer, "ipBlock") else { continue };
+                causes.extend(unusual(text(block, "cidr"), &path.child("cidr")));
+                let except_path = path.child("except");
+                for (i, except) in items(block, "except").iter().enumerate() {
+                    causes.extend(unusual(except.as_str().unwrap_or_default(), &except_path.index(i)));
+                }
+            }
+        }
+    }
+    causes
+}
+
+fn unusual(cidr: &str, path: &Path<'_>) -> Option<Cause> {
+    let usual = sloppy_cidr(cidr)?.network();
+    let is_unusual = usual.addr().is_ipv6() && usual.to_string() != cidr;
+    is_unusual.then(|| {
+        let message = format!(
+            "IPv6 CIDR value {} should be in RFC 5952 canonical format ({})",
+            go_quote(cidr),
+            go_quote(&usual.to_string())
+        );
+        Cause::warning(path, message)
+    })
 }
 
 fn policy_types(spec: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {

@@ -63,7 +63,7 @@ pub(super) fn check(
         let field = join(&field_of_pointer(&twice.parent), &twice.key);
         let message = format!("duplicate field \"{field}\"");
         if !fields.iter().any(|f| f.message == message) {
-            fields.push(Cause { reason: super::Reason::Decoding, field, message, pointer });
+            fields.push(Cause { reason: super::Reason::Decoding, field, message, pointer, on_name: true });
         }
     }
     if fields.is_empty() {
