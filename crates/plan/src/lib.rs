@@ -16,6 +16,7 @@ mod atom;
 mod change;
 mod compiler;
 mod identity;
+pub mod nft;
 mod number;
 mod packet;
 mod path;

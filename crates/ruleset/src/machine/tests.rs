@@ -13,7 +13,9 @@ fn counted(verdict: Verdict) -> Rule {
     rule(vec![Expr::Counter, Expr::Verdict(verdict)])
 }
 
-fn table(chains: Vec<(&str, Option<(Hook, i32)>, Vec<Rule>)>) -> Table {
+type Named<'a> = (&'a str, Option<(Hook, i32)>, Vec<Rule>);
+
+fn table(chains: Vec<Named<'_>>) -> Table {
     let chains = chains.into_iter().map(|(name, base, rules)| {
         let base =
             base.map(|(hook, priority)| BaseChain { kind: ChainKind::Filter, hook, priority, policy: Policy::Accept });

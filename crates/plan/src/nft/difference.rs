@@ -1,0 +1,303 @@
+//! From one table to the next, in an order that lets no packet see a mixture.
+//!
+//! A packet does several lookups, and each may see the map before or after a transaction. So:
+//!
+//! 1. what nothing leads to yet is added first, beginning with what is looked up last; contents of interval maps get a
+//!    transaction of their own, because they appear later than the rest of it;
+//! 2. then single elements change, each of them atomically, and base chains are switched;
+//! 3. what nothing leads to any more is removed after a grace time: a packet may be between two lookups.
+//!
+//! Addresses of pods that are gone are closed at once, and those of new pods opened last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tortie_ruleset::{DataType, Element, MapSpec, Table};
+
+use super::change::{Change, Group, Step};
+use super::layout::Slot;
+
+/// The steps from `old` to `new`, of which at most the last is [`Step::Collect`].
+#[must_use]
+pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
+    let difference = Difference { old, new };
+    let mut steps = vec![Step::Extend(difference.fresh())];
+    let changed = difference.changed();
+    let rank = |c: &&Changed<'_>| c.slot;
+    let mut in_order: Vec<&Changed<'_>> = changed.iter().collect();
+    in_order.sort_by_key(rank);
+    let select = |intervals: bool, part: fn(&Changed<'_>) -> Vec<Group>| -> Vec<Change> {
+        let wanted = in_order.iter().filter(|c| c.is_interval() == intervals);
+        wanted.filter_map(|c| c.change(part(c))).collect()
+    };
+    // Addresses of pods that are gone.
+    steps.push(Step::Flip(select(false, |c| c.groups(Part::Close))));
+    steps.push(Step::Extend(select(false, |c| c.groups(Part::Add))));
+    steps.push(Step::Extend(select(true, |c| c.groups(Part::Add))));
+    for one in &in_order {
+        steps.push(Step::Flip(one.change(one.groups(Part::Flip)).into_iter().collect()));
+    }
+    steps.push(Step::Switch(difference.switched()));
+    let mut collected: Vec<Change> = difference.cleared();
+    collected.extend(in_order.iter().rev().filter_map(|c| c.change(c.groups(Part::Remove))));
+    collected.extend(difference.gone());
+    steps.push(Step::Collect(collected));
+    steps.retain(|s| !s.changes().is_empty());
+    steps
+}
+
+struct Difference<'a> {
+    old: &'a Table,
+    new: &'a Table,
+}
+
+/// When the change of a key is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// At once: it only closes.
+    Close,
+    /// Before anything flips: nothing leads to it.
+    Add,
+    /// In its turn: packets decide by it.
+    Flip,
+    /// After the grace time.
+    Remove,
+}
+
+impl<'a> Difference<'a> {
+    /// Maps and chains that are new, with all that is in them.
+    fn fresh(&self) -> Vec<Change> {
+        let maps = || self.new.maps.iter().filter(|(name, (spec, _))| !self.has_map(name, spec));
+        let chains = || self.new.chains.iter().filter(|(n, c)| c.base.is_none() && !self.old.chains.contains_key(*n));
+        let filled = |verdicts: bool| {
+            maps()
+                .filter(move |(_, (spec, e))| !e.is_empty() && (spec.data == Some(DataType::Verdict)) == verdicts)
+                .map(|(map, (spec, elements))| Change::Elements {
+                    map: map.clone(),
+                    spec: spec.clone(),
+                    groups: elements.iter().map(|e| Group { delete: vec![], add: vec![e.clone()] }).collect(),
+                })
+        };
+        let mut out: Vec<Change> =
+            maps().map(|(map, (spec, _))| Change::AddMap { map: map.clone(), spec: spec.clone() }).collect();
+        out.extend(chains().map(|(chain, _)| Change::AddChain { chain: chain.clone(), base: None }));
+        out.extend(filled(false));
+        out.extend(chains().filter(|(_, c)| !c.rules.is_empty()).map(|(chain, c)| Change::SetRules {
+            chain: chain.clone(),
+            replace: false,
+            rules: c.rules.clone(),
+        }));
+        out.extend(filled(true));
+        out
+    }
+
+    fn has_map(&self, name: &str, spec: &MapSpec) -> bool {
+        self.old.maps.get(name).is_some_and(|(s, _)| s == spec)
+    }
+
+    /// Maps of which both tables have some elements.
+    fn changed(&self) -> Vec<Changed<'a>> {
+        let mut out = Vec::new();
+        for (name, (spec, new)) in &self.new.maps {
+            let Some((_, old)) = self.old.maps.get(name).filter(|(s, _)| s == spec) else { continue };
+            if old == new {
+                continue;
+            }
+            let slot = Slot::of(name).map(|(slot, _)| slot);
+            let [old_keys, new_keys] =
+                [old, new].map(|e| e.iter().map(|e| (Key::of(e), e)).collect::<BTreeMap<_, _>>());
+            let local = self.local_keys(slot);
+            let mut changed = Changed { name, spec, slot, keys: Vec::new() };
+            for (key, element) in &old_keys {
+                match new_keys.get(key) {
+                    Some(other) if other == element => {}
+                    Some(other) => changed.keys.push((Part::Flip, Some(*element), Some(*other))),
+                    None => changed.keys.push((changed.part_of_removal(*key, &local), Some(*element), None)),
+                }
+            }
+            for (key, element) in new_keys.iter().filter(|(key, _)| !old_keys.contains_key(key)) {
+                let _ = key;
+                changed.keys.push((changed.part_of_addition(), None, Some(*element)));
+            }
+            out.push(changed);
+        }
+        out
+    }
+
+    /// For a map of profiles: keys of the pods that still are on this node.
+    fn local_keys(&self, slot: Option<Slot>) -> BTreeSet<Key<'a>> {
+        let own = match slot {
+            Some(Slot::Egress(family)) => Slot::Legit(family),
+            Some(Slot::Ingress(family)) => Slot::Local(family),
+            _ => return BTreeSet::new(),
+        };
+        let there = self.new.maps.iter().filter(|(name, _)| Slot::of(name).is_some_and(|(slot, _)| slot == own));
+        there.flat_map(|(_, (_, elements))| elements.iter().map(Key::of)).collect()
+    }
+
+    /// Chains that both tables have, with other rules; and new base chains, last: nothing filters before they are there.
+    fn switched(&self) -> Vec<Change> {
+        let mut out = Vec::new();
+        for (name, chain) in &self.new.chains {
+            match self.old.chains.get(name) {
+                Some(old) if old == chain => continue,
+                Some(old) if old.base == chain.base => {}
+                Some(_) | None if chain.base.is_some() => {
+                    out.push(Change::AddChain { chain: name.clone(), base: chain.base });
+                }
+                Some(_) | None => {
+                    if !self.old.chains.contains_key(name) {
+                        continue;
+                    }
+                }
+            }
+            let (chain, replace, rules) = (name.clone(), self.old.chains.contains_key(name), chain.rules.clone());
+            out.push(Change::SetRules { chain, replace, rules });
+        }
+        out
+    }
+
+    fn doomed_chains(&self) -> impl Iterator<Item = (&'a String, &'a tortie_ruleset::Chain)> {
+        self.old.chains.iter().filter(|(name, _)| !self.new.chains.contains_key(*name))
+    }
+
+    /// Rules of chains that go: they may use maps that go, and lead to each other.
+    fn cleared(&self) -> Vec<Change> {
+        let full = self.doomed_chains().filter(|(_, c)| !c.rules.is_empty());
+        full.map(|(chain, _)| Change::SetRules { chain: chain.clone(), replace: true, rules: vec![] }).collect()
+    }
+
+    fn gone(&self) -> Vec<Change> {
+        let maps =
+            self.old.maps.iter().filter(|(name, (spec, _))| self.new.maps.get(*name).is_none_or(|(s, _)| s != spec));
+        let maps = maps.map(|(map, _)| Change::DeleteMap { map: map.clone() });
+        maps.chain(self.doomed_chains().map(|(chain, _)| Change::DeleteChain { chain: chain.clone() })).collect()
+    }
+}
+
+/// The key of an element; the catch-all has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    Range(&'a [u8], &'a [u8]),
+    CatchAll,
+}
+
+impl<'a> Key<'a> {
+    fn of(element: &'a Element) -> Self {
+        match element {
+            Element::Range { from, to, .. } => Self::Range(from, to),
+            Element::CatchAll { .. } => Self::CatchAll,
+        }
+    }
+}
+
+/// A map whose elements change.
+struct Changed<'a> {
+    name: &'a str,
+    spec: &'a MapSpec,
+    /// `None` for a map that this version of tortie does not know.
+    slot: Option<Slot>,
+    /// When a key changes, what it had and what it gets.
+    keys: Vec<(Part, Option<&'a Element>, Option<&'a Element>)>,
+}
+
+impl<'a> Changed<'a> {
+    fn is_interval(&self) -> bool {
+        self.slot.is_some_and(Slot::is_interval)
+    }
+
+    /// Without its key, an address falls to the catch-all or to "no policy": that is a decision, and takes its turn.
+    /// But a pod that is gone keeps its profiles until no packet to or from it is on the way.
+    fn part_of_removal(&self, key: Key<'_>, local: &BTreeSet<Key<'a>>) -> Part {
+        match self.slot {
+            Some(Slot::Legit(_) | Slot::Local(_)) => Part::Close,
+            Some(Slot::Identity(_) | Slot::Range(_)) => Part::Flip,
+            Some(Slot::Egress(_) | Slot::Ingress(_)) if local.contains(&key) => Part::Flip,
+            _ => Part::Remove,
+        }
+    }
+
+    const fn part_of_addition(&self) -> Part {
+        match self.slot {
+            Some(
+                Slot::Legit(_)
+                | Slot::Local(_)
+                | Slot::Identity(_)
+                | Slot::Range(_)
+                | Slot::Egress(_)
+                | Slot::Ingress(_)
+                | Slot::Own(_),
+            ) => Part::Flip,
+            _ => Part::Add,
+        }
+    }
+
+    /// The groups of one part.
+    fn groups(&self, part: Part) -> Vec<Group> {
+        let single = |(_, old, new): &(Part, Option<&Element>, Option<&Element>)| Group {
+            delete: old.iter().map(|e| (*e).clone()).collect(),
+            add: new.iter().map(|e| (*e).clone()).collect(),
+        };
+        if !self.is_interval() {
+            return self.keys.iter().filter(|(p, ..)| *p == part).map(single).collect();
+        }
+        // Ranges that are cut in another way come and go together, in their turn.
+        let groups = overlapping(self.slot, self.keys.iter().map(single).collect());
+        let flips = matches!(self.slot, Some(Slot::Range(_)));
+        let part_of = |g: &Group| match (g.delete.is_empty(), g.add.is_empty()) {
+            _ if flips => Part::Flip,
+            (true, _) => Part::Add,
+            (_, true) => Part::Remove,
+            _ => Part::Flip,
+        };
+        groups.into_iter().filter(|g| part_of(g) == part).collect()
+    }
+
+    fn change(&self, groups: Vec<Group>) -> Option<Change> {
+        (!groups.is_empty()).then(|| Change::Elements { map: self.name.to_owned(), spec: self.spec.clone(), groups })
+    }
+}
+
+/// Unites groups whose ranges overlap: a range can only come when what it overlaps goes in the same transaction.
+fn overlapping(slot: Option<Slot>, groups: Vec<Group>) -> Vec<Group> {
+    let mut ranges: Vec<(Span, Group)> = Vec::new();
+    let mut out: Vec<Group> = Vec::new();
+    for group in groups {
+        match group.delete.iter().chain(&group.add).find_map(|e| Span::of(slot, e)) {
+            Some(span) => ranges.push((span, group)),
+            None => out.push(group),
+        }
+    }
+    ranges.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut last: Option<Span> = None;
+    for (span, group) in ranges {
+        match (&mut last, out.last_mut()) {
+            (Some(last), Some(open)) if last.fixed == span.fixed && span.from <= last.to => {
+                open.delete.extend(group.delete);
+                open.add.extend(group.add);
+                last.to = span.to.max(std::mem::take(&mut last.to));
+            }
+            (last, _) => {
+                out.push(group);
+                *last = Some(span);
+            }
+        }
+    }
+    out
+}
+
+/// The keys of a range: they differ in one field only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    fixed: Vec<u8>,
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+impl Span {
+    fn of(slot: Option<Slot>, element: &Element) -> Option<Self> {
+        let Element::Range { from, to, .. } = element else { return None };
+        let field = if slot == Some(Slot::PortRange) { 4 } else { from.len() };
+        let ((from, fixed), (to, _)) = (from.split_at(field), to.split_at(field));
+        Some(Self { fixed: fixed.to_vec(), from: from.to_vec(), to: to.to_vec() })
+    }
+}

@@ -1,0 +1,177 @@
+//! The program: chains whose rules do not depend on policy, pods or addresses.
+//!
+//! ```text
+//! forward (hook)   from a pod ─▶ source       interface and address must belong together, or ─▶ spoofed
+//!                  established, not marked: accept
+//!                  other states ─▶ odd        ─▶ revoked, invalid
+//!                  ─▶ forward4, forward6      closed addresses ─▶ unprogrammed
+//!                     jump egress4            returns when allowed, or when no policy governs the source
+//!                     goto ingress4           accepts; falls off when no policy governs the destination
+//! input (hook)     the same for packets from pods to this node: egress only
+//! output (hook)    counts connections of this node to its pods
+//! ```
+
+use tortie_model::{Direction, Family, IpProtocol};
+use tortie_ruleset::{BaseChain, Chain, ChainKind, Hook, Policy, Rule, Verdict};
+
+use super::Options;
+use super::layout::{Layout, Slot, Stage};
+use super::pipeline::{End, Group, Pipeline};
+use super::prefix::{DropKind, Prefix, letter};
+use crate::Plan;
+
+const INVALID: u32 = 1;
+const ESTABLISHED: u32 = 2 | 4;
+const NEW: u32 = 8;
+const UNTRACKED: u32 = 64;
+
+/// ICMPv6 types of neighbour discovery and multicast listener discovery (RFC 4861, RFC 2710, RFC 3810).
+const DISCOVERY: [(u8, u8); 2] = [(130, 137), (143, 143)];
+
+/// The chain that leads peers of no pod to the second stage.
+pub(crate) fn by_range(layout: &Layout, direction: Direction) -> String {
+    layout.chain(&format!("{}cid", letter(direction)))
+}
+
+fn per_family(layout: &Layout, stem: &str, family: Family) -> String {
+    layout.chain(&format!("{stem}{}", if family == Family::V4 { 4 } else { 6 }))
+}
+
+/// All chains of the program.
+pub(crate) fn chains(plan: &Plan, layout: &Layout, options: &Options) -> Vec<(String, Chain)> {
+    let program = Program { plan, layout, options };
+    let mut out = vec![
+        ("forward".to_owned(), program.base(Hook::Forward, program.forward())),
+        ("input".to_owned(), program.base(Hook::Input, program.input())),
+        ("output".to_owned(), program.base(Hook::Output, program.output())),
+        (layout.chain("source"), inner(Family::ALL.map(|f| program.source(f)).into())),
+        (layout.chain("odd"), inner(program.odd())),
+    ];
+    for family in Family::ALL {
+        out.push((per_family(layout, "forward", family), inner(program.routed(family))));
+    }
+    for direction in Direction::BOTH {
+        for family in Family::ALL {
+            let mut rules = program.decisions(family, direction, Stage::Pod);
+            rules.push(program.headless(family, direction));
+            out.push((per_family(layout, direction.as_str(), family), inner(rules)));
+            let mut rules = program.decisions(family, direction, Stage::Range);
+            rules.push(program.contradiction(family, direction));
+            out.push((per_family(layout, &format!("{}cid", letter(direction)), family), inner(rules)));
+        }
+        out.push((by_range(layout, direction), inner(program.to_ranges(direction))));
+    }
+    out.extend(DropKind::ALL.map(|kind| (kind.as_str().to_owned(), inner(program.fixed(kind)))));
+    out
+}
+
+const fn inner(rules: Vec<Rule>) -> Chain {
+    Chain { base: None, rules }
+}
+
+struct Program<'a> {
+    plan: &'a Plan,
+    layout: &'a Layout,
+    options: &'a Options,
+}
+
+impl Program<'_> {
+    fn base(&self, hook: Hook, rules: Vec<Rule>) -> Chain {
+        let priority = self.options.priority;
+        let base = BaseChain { kind: ChainKind::Filter, hook, priority, policy: Policy::Accept };
+        Chain { base: Some(base), rules }
+    }
+
+    /// What established connections and odd packets meet first, at both hooks.
+    fn entry(&self) -> [Rule; 3] {
+        [
+            Pipeline::new().over_pod_link(&self.plan.interface_prefix, true).jump(self.layout.chain("source")),
+            Pipeline::new().state(ESTABLISHED).unmarked(self.options.revoked_bit).then(Verdict::Accept),
+            Pipeline::new().state(INVALID | ESTABLISHED).goto(self.layout.chain("odd")),
+        ]
+    }
+
+    fn forward(&self) -> Vec<Rule> {
+        let routed = Family::ALL.map(|f| Pipeline::new().family(f).goto(per_family(self.layout, "forward", f)));
+        self.entry().into_iter().chain(routed).collect()
+    }
+
+    fn input(&self) -> Vec<Rule> {
+        let discovery = DISCOVERY.map(|(from, to)| {
+            Pipeline::new().family(Family::V6).protocol(IpProtocol::ICMPV6).icmp_types(from, to).then(Verdict::Accept)
+        });
+        let egress = Direction::Egress.as_str();
+        let policy = Family::ALL.map(|f| Pipeline::new().family(f).goto(per_family(self.layout, egress, f)));
+        // What does not come from a pod is none of our business.
+        let others = Pipeline::new().over_pod_link(&self.plan.interface_prefix, false).then(Verdict::Accept);
+        [others].into_iter().chain(discovery).chain(self.entry()).chain(policy).collect()
+    }
+
+    fn output(&self) -> Vec<Rule> {
+        let counted = |family| {
+            let to_pod = Pipeline::new().state(NEW).family(family).local_destination(self.layout, family, true);
+            to_pod.counter().end(Some("from this node to its pods".to_owned()))
+        };
+        Family::ALL.map(counted).into()
+    }
+
+    fn source(&self, family: Family) -> Rule {
+        Pipeline::new().family(family).forged(self.layout, family).goto(DropKind::Spoofed.as_str())
+    }
+
+    /// Packets that are neither established nor open a connection. Those of nobody's pods are left to others.
+    fn odd(&self) -> Vec<Rule> {
+        let invalid = DropKind::Invalid.as_str();
+        let to_pod = |family| Pipeline::new().family(family).local_destination(self.layout, family, true).goto(invalid);
+        let revoked = Pipeline::new().state(ESTABLISHED).goto(DropKind::Revoked.as_str());
+        let from_pod = Pipeline::new().over_pod_link(&self.plan.interface_prefix, true).goto(invalid);
+        [revoked, from_pod].into_iter().chain(Family::ALL.map(to_pod)).collect()
+    }
+
+    fn routed(&self, family: Family) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for range in self.plan.pod_ranges.iter().filter(|r| Family::of_net(r) == family) {
+            let from = Pipeline::new().within(End::Source, range).over_pod_link(&self.plan.interface_prefix, false);
+            let to = Pipeline::new().within(End::Destination, range).local_destination(self.layout, family, false);
+            rules.extend([from, to].map(|p| p.goto(DropKind::Unprogrammed.as_str())));
+        }
+        rules.push(Pipeline::new().jump(per_family(self.layout, Direction::Egress.as_str(), family)));
+        rules.push(Pipeline::new().goto(per_family(self.layout, Direction::Ingress.as_str(), family)));
+        rules
+    }
+
+    /// One rule for each group of protocols, and a second one where ranges of ports have a map of their own.
+    fn decisions(&self, family: Family, direction: Direction, stage: Stage) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for group in Group::ALL {
+            let decide = |ports| Pipeline::decide(self.layout, family, direction, stage, group, ports);
+            rules.push(decide(Slot::Port));
+            if group.has_detail() && self.layout.port_ranges() {
+                rules.push(decide(Slot::PortRange));
+            }
+        }
+        rules
+    }
+
+    /// Connection tracking finds packets without a whole transport header invalid; but it may be told to look away,
+    /// and no rule above matches them.
+    fn headless(&self, family: Family, direction: Direction) -> Rule {
+        Pipeline::new().state(UNTRACKED).profile(self.layout, family, direction).goto(DropKind::Invalid.as_str())
+    }
+
+    fn to_ranges(&self, direction: Direction) -> Vec<Rule> {
+        let stem = format!("{}cid", letter(direction));
+        Family::ALL.map(|f| Pipeline::new().family(f).goto(per_family(self.layout, &stem, f))).into()
+    }
+
+    /// The second stage decides everything, unless the profile is gone since the first.
+    fn contradiction(&self, family: Family, direction: Direction) -> Rule {
+        Pipeline::new().profile(self.layout, family, direction).goto(DropKind::Bad.as_str())
+    }
+
+    fn fixed(&self, kind: DropKind) -> Vec<Rule> {
+        let Options { log_group, snaplen, threshold, .. } = *self.options;
+        let log = Pipeline::new().counter().log(log_group, Prefix::Fixed(kind).to_string(), snaplen, threshold);
+        vec![log.then(Verdict::Drop)]
+    }
+}

@@ -1,0 +1,526 @@
+//! The lowered table, evaluated in memory, against the plan, on random clusters and on every state between two plans.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use tortie_model::{
+    ContainerPort, Family, IpBlock, IpProtocol, LabelSelector, Labels, Meta, NetworkPolicy, Node, PeerRule, Phase, Pod,
+    PolicyPeer, PolicyPort, PortSpec, Protocol, Traffic,
+};
+use tortie_policy::{Delta, Index, PodKey, network_policy};
+use tortie_ruleset::machine::{Connection, Fate, Interface, Machine, Packet as Wire, Run};
+use tortie_ruleset::{Element, Hook, Table};
+
+use super::prefix::{PathKind, Prefix};
+use super::*;
+use crate::{AttachmentPoint, Compiler, NodeFacts, Packet, Plan, PlanVerdict, PodInterface};
+
+/// A small generator of numbers (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.roll(from.len() as u64) as usize]
+    }
+}
+
+const NAMESPACES: [&str; 2] = ["a", "b"];
+const APPS: [&str; 3] = ["web", "db", "job"];
+const BLOCKS: [&str; 6] =
+    ["10.244.0.0/16", "10.244.1.0/29", "192.0.2.0/24", "0.0.0.0/0", "fd00:10:244::/48", "2001:db8::/32"];
+const OUTSIDE: [&str; 5] = ["192.0.2.7", "192.0.2.130", "198.51.100.1", "2001:db8::9", "2001:db9::1"];
+const RANGES: [(u16, u16); 5] = [(80, 80), (53, 53), (80, 90), (1000, 5000), (4000, 65535)];
+
+fn address(node: u64, n: u64, family: Family) -> IpAddr {
+    match family {
+        Family::V4 => format!("10.244.{node}.{n}").parse().unwrap(),
+        Family::V6 => format!("fd00:10:244:{node}::{n}").parse().unwrap(),
+    }
+}
+
+fn pod(dice: &mut Dice, name: &str, n: u64) -> Pod {
+    let node = 1 + n % 2;
+    let ports = (dice.roll(2) == 0).then(|| ContainerPort {
+        name: Some("http".into()),
+        protocol: Protocol::Tcp,
+        number: *dice.pick(&[80, 85, 8080]),
+    });
+    Pod {
+        meta: Meta {
+            namespace: (*dice.pick(&NAMESPACES)).into(),
+            name: name.into(),
+            labels: [("app", *dice.pick(&APPS))].into_iter().collect(),
+            uid: format!("{name}-{}", dice.roll(1 << 40)).into(),
+        },
+        owner: None,
+        node: Some(format!("n{node}").into()),
+        host_network: false,
+        ips: Family::ALL.map(|f| address(node, 2 + n, f)).into(),
+        ports: ports.into_iter().collect(),
+        phase: Phase::Running,
+        ready: true,
+        service_account: "default".into(),
+    }
+}
+
+fn selector(dice: &mut Dice) -> LabelSelector {
+    match dice.roll(3) {
+        0 => LabelSelector::everything(),
+        _ => LabelSelector::match_labels([("app", *dice.pick(&APPS))]),
+    }
+}
+
+fn rules(dice: &mut Dice) -> Vec<PeerRule> {
+    let peer = |dice: &mut Dice| match dice.roll(4) {
+        0 => PolicyPeer::PodsHere(selector(dice)),
+        1 => {
+            let namespaces = LabelSelector::match_labels([("kubernetes.io/metadata.name", *dice.pick(&NAMESPACES))]);
+            PolicyPeer::Pods { namespaces, pods: Some(selector(dice)) }
+        }
+        _ => {
+            let except = (dice.roll(3) == 0).then(|| "192.0.2.128/25".parse().unwrap());
+            PolicyPeer::IpBlock(IpBlock::new(dice.pick(&BLOCKS).parse().unwrap(), except))
+        }
+    };
+    let port = |dice: &mut Dice| PolicyPort {
+        protocol: *dice.pick(&Protocol::ALL),
+        port: match dice.roll(5) {
+            0 => PortSpec::All,
+            1 => PortSpec::Named("http".into()),
+            _ => {
+                let (from, to) = *dice.pick(&RANGES);
+                PortSpec::Range(from, to)
+            }
+        },
+    };
+    (0..dice.roll(3))
+        .map(|_| PeerRule {
+            peers: (0..dice.roll(3)).map(|_| peer(dice)).collect(),
+            ports: (0..dice.roll(3)).map(|_| port(dice)).collect(),
+        })
+        .collect()
+}
+
+fn policy(dice: &mut Dice, n: u64) -> NetworkPolicy {
+    let kinds = dice.roll(3);
+    NetworkPolicy {
+        meta: Meta {
+            namespace: (*dice.pick(&NAMESPACES)).into(),
+            name: format!("p{n}").into(),
+            labels: Labels::default(),
+            uid: "".into(),
+        },
+        pod_selector: selector(dice),
+        ingress: (kinds != 0).then(|| rules(dice)),
+        egress: (kinds != 1).then(|| rules(dice)),
+    }
+}
+
+struct Cluster {
+    pods: BTreeMap<u64, Pod>,
+    policies: BTreeMap<u64, NetworkPolicy>,
+}
+
+impl Cluster {
+    fn random(dice: &mut Dice) -> Self {
+        let pods = (0..8).filter(|_| dice.roll(4) != 0).collect::<Vec<_>>();
+        Self {
+            pods: pods.into_iter().map(|n| (n, pod(dice, &format!("x{n}"), n))).collect(),
+            policies: (0..dice.roll(6)).map(|n| (n, policy(dice, n))).collect(),
+        }
+    }
+
+    /// Some pods and policies are others.
+    fn change(&mut self, dice: &mut Dice) {
+        for _ in 0..=dice.roll(2) {
+            let n = dice.roll(8);
+            match dice.roll(5) {
+                0 => drop(self.pods.remove(&n)),
+                1 => drop(self.pods.insert(n, pod(dice, &format!("x{n}"), n))),
+                2 => drop(self.policies.remove(&n)),
+                _ => drop(self.policies.insert(n, policy(dice, n))),
+            }
+        }
+    }
+
+    fn index(&self) -> Index {
+        let node = |n: u64| {
+            Delta::Node(Node {
+                meta: Meta { name: format!("n{n}").into(), ..Meta::default() },
+                addresses: vec![format!("192.168.64.{n}").parse().unwrap()],
+                pod_cidrs: vec![],
+            })
+        };
+        let pods = self.pods.values().map(|p| Delta::Pod(Box::new(p.clone())));
+        let policies = self.policies.values().map(|p| Delta::Policy(Box::new(network_policy(p))));
+        Index::of([node(1), node(2)].into_iter().chain(pods).chain(policies))
+    }
+
+    fn facts(&self) -> NodeFacts {
+        let here = self.pods.iter().filter(|(_, p)| p.node.as_deref() == Some("n1"));
+        NodeFacts {
+            name: "n1".into(),
+            interface_prefix: "tor".into(),
+            pod_ranges: vec!["10.244.1.0/24".parse().unwrap(), "fd00:10:244:1::/64".parse().unwrap()],
+            interfaces: here.map(|(n, p)| (PodKey::of(p), interface(*n))).collect(),
+        }
+    }
+}
+
+fn interface(n: u64) -> PodInterface {
+    PodInterface { name: format!("tor{n}").into(), index: 10 + n as u32 }
+}
+
+fn traffic(dice: &mut Dice, family: Family) -> Traffic {
+    match dice.roll(8) {
+        0 => Traffic::echo_request(family),
+        1 => Traffic::other(*dice.pick(&[47, 50, 2])),
+        _ => Traffic::port(*dice.pick(&Protocol::ALL), *dice.pick(&[80, 53, 81, 90, 91, 85, 2000, 4500, 8080, 65535])),
+    }
+}
+
+/// A packet that opens a connection; mostly one that could be.
+fn packet(dice: &mut Dice) -> Packet {
+    let family = *dice.pick(&Family::ALL);
+    let outside = |dice: &mut Dice| loop {
+        let ip: IpAddr = dice.pick(&OUTSIDE).parse().unwrap();
+        if Family::of(ip) == family {
+            return ip;
+        }
+    };
+    let n = dice.roll(8);
+    let (source, interface) = match dice.roll(8) {
+        0 => (outside(dice), None),
+        1 => (address(1, 2 + dice.roll(9), family), Some(interface(n))),
+        _ if n.is_multiple_of(2) => (address(1, 2 + n, family), Some(interface(n))),
+        _ => (address(2, 2 + n, family), None),
+    };
+    let m = dice.roll(10);
+    let destination = if dice.roll(5) == 0 { outside(dice) } else { address(1 + m % 2, 2 + m, family) };
+    // A pod's address is never this node's own.
+    let (at, destination) = match dice.roll(6) {
+        0 => (AttachmentPoint::ToThisNode, outside(dice)),
+        _ => (AttachmentPoint::Forward, destination),
+    };
+    Packet { at, interface, source, destination, traffic: traffic(dice, family) }
+}
+
+fn wire(packet: &Packet) -> (Hook, Wire) {
+    let detail = packet.traffic.detail.to_be_bytes();
+    let transport = match packet.traffic.protocol {
+        p if p.transport().is_some() => vec![0x12, 0x34, detail[0], detail[1], 0, 0, 0, 0],
+        p if p.is_icmp() => vec![detail[0], detail[1], 0, 0],
+        _ => vec![],
+    };
+    let mut wire = Wire::new(packet.source, packet.destination, packet.traffic.protocol.0, transport);
+    let input = match &packet.interface {
+        Some(pod) => Interface { name: pod.name.to_string(), index: pod.index },
+        None => Interface { name: "uplink".into(), index: 2 },
+    };
+    wire.input = Some(input);
+    (if packet.at == AttachmentPoint::Forward { Hook::Forward } else { Hook::Input }, wire)
+}
+
+fn run(machine: &Machine<'_>, packet: &Packet) -> Run {
+    let (hook, wire) = wire(packet);
+    machine.run(hook, &wire).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// What the counted chains say about the packet, in the words of the plan.
+fn reading(run: &Run) -> (bool, Vec<ChainMeaning>) {
+    (run.fate == Fate::Accept, run.counted.iter().filter_map(|(chain, _)| chain_meaning(chain)).collect())
+}
+
+fn expected(plan: &Plan, verdict: PlanVerdict) -> Vec<ChainMeaning> {
+    let path = |id: Option<crate::PathId>, spared: bool| {
+        let path = id.map(|id| (id, &plan.paths[&id])).filter(|_| !spared);
+        path.map(|(id, p)| ChainMeaning::Path(p.direction, id))
+    };
+    match verdict {
+        PlanVerdict::Spoofed => vec![ChainMeaning::Fixed(prefix::DropKind::Spoofed)],
+        PlanVerdict::Unprogrammed(_) => vec![ChainMeaning::Fixed(prefix::DropKind::Unprogrammed)],
+        PlanVerdict::Discovery | PlanVerdict::Unattached => vec![],
+        PlanVerdict::Decided { egress, ingress, .. } => {
+            [path(egress, false), path(ingress, false)].into_iter().flatten().collect()
+        }
+    }
+}
+
+/// Both address the pod itself, so that a denial may be spared: its chain then counts nothing.
+fn to_itself(packet: &Packet) -> bool {
+    packet.source == packet.destination
+}
+
+/// A source of this node's pods that does not come from a pod: the table drops it.
+fn forged_from_outside(plan: &Plan, packet: &Packet) -> bool {
+    packet.interface.is_none()
+        && packet.at == AttachmentPoint::Forward
+        && plan.pod_ranges.iter().any(|r| r.contains(&packet.source))
+}
+
+#[test]
+fn the_machine_decides_as_the_plan_does() {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut layouts = BTreeSet::new();
+    for seed in 0..150 {
+        let mut dice = Dice(seed);
+        let cluster = Cluster::random(&mut dice);
+        let plan = Compiler::new().compile(&cluster.index(), &cluster.facts());
+        let mut lowering =
+            Lowering::new(Options { port_budget: 1 + 63 * (seed % 2) as u16, ..Options::default() }, None);
+        let table = lowering.start(&plan).pop().expect("a table").table;
+        layouts.insert(table.maps["prr.1"].1.len() > 1);
+        let machine = Machine::new(&table);
+        for _ in 0..200 {
+            let packet = packet(&mut dice);
+            if forged_from_outside(&plan, &packet) {
+                continue;
+            }
+            let verdict = plan.evaluate(&packet);
+            let run = run(&machine, &packet);
+            let (passes, counted) = reading(&run);
+            assert_eq!(passes, verdict.is_allowed(), "seed {seed}: {packet:?}: {verdict:?}, {run:?}");
+            if !to_itself(&packet) {
+                assert_eq!(counted, expected(&plan, verdict), "seed {seed}: {packet:?}: {verdict:?}, {run:?}");
+            }
+            if !passes {
+                let read: Vec<Prefix> = run.logged.iter().map(|p| p.parse().expect("our prefix")).collect();
+                let right = match (&read[..], counted.last()) {
+                    ([Prefix::Path { kind: PathKind::Deny, direction, path }], Some(ChainMeaning::Path(d, p))) => {
+                        (direction, path) == (d, p)
+                    }
+                    ([Prefix::Fixed(kind)], Some(ChainMeaning::Fixed(k))) => kind == k,
+                    _ => false,
+                };
+                assert!(right, "seed {seed}: {read:?} {counted:?}");
+            }
+            let kind = format!("{verdict:?}").split([' ', '(']).next().unwrap_or_default().to_owned();
+            *seen.entry(format!("{kind} {passes}")).or_default() += 1;
+        }
+    }
+    println!("{seen:?}");
+    assert_eq!(layouts.len(), 2, "with and without ranges of ports");
+    for kind in ["Decided true", "Decided false", "Spoofed false", "Unprogrammed false"] {
+        assert!(seen.get(kind).is_some_and(|n| *n > 500), "{kind}: {seen:?}");
+    }
+}
+
+#[test]
+fn every_state_between_two_plans_decides_by_the_old_or_by_the_new() {
+    let mut both_differ = 0;
+    let mut waits = BTreeSet::new();
+    for seed in 1000..1120 {
+        let mut dice = Dice(seed);
+        let mut cluster = Cluster::random(&mut dice);
+        let mut compiler = Compiler::new();
+        let first = compiler.compile(&cluster.index(), &cluster.facts());
+        let options = Options { port_budget: 64, ..Options::default() };
+        let mut lowering = Lowering::new(options, None);
+        let mut at = lowering.start(&first).pop().expect("a table").table;
+        let mut old = first;
+        for _ in 0..3 {
+            cluster.change(&mut dice);
+            let transition = compiler.advance(&cluster.index(), &cluster.facts());
+            let targets = lowering.advance(&transition);
+            let new = &transition.after;
+            let packets = (0..25).map(|_| packet(&mut dice)).filter(|p| !forged_from_outside(new, p));
+            let packets: Vec<(Packet, [bool; 3])> = packets
+                .map(|p| {
+                    let verdicts = [&old, &transition.withdrawn, new].map(|plan| plan.evaluate(&p).is_allowed());
+                    (p, verdicts)
+                })
+                .collect();
+            let way = phases(&at, &targets);
+            waits.insert(way.iter().filter(|p| p.after_grace).count());
+            for phase in &way {
+                for step in &phase.steps {
+                    for change in in_pieces(step) {
+                        change.apply(&mut at);
+                        let machine = Machine::new(&at);
+                        for (packet, verdicts) in &packets {
+                            let passes = run(&machine, packet).fate == Fate::Accept;
+                            // A new pod, and one that took over an address, stays closed until it is complete.
+                            let closed = !passes && (is_new(&old, new, packet));
+                            assert!(
+                                closed || verdicts.contains(&passes),
+                                "seed {seed}: {packet:?} {verdicts:?} after {change:?}"
+                            );
+                            both_differ += usize::from(verdicts[0] != verdicts[2]);
+                        }
+                    }
+                }
+                assert_eq!(at, phase.table, "seed {seed}");
+            }
+            assert_eq!(Some(&at), targets.last().map(|t| &t.table), "seed {seed}");
+            old = transition.after;
+        }
+    }
+    assert!(both_differ > 1000, "{both_differ}");
+    assert!(waits.contains(&2), "{waits:?}");
+}
+
+/// Whether an end of the packet is a pod of this node that was not there before, or not with this address.
+fn is_new(old: &Plan, new: &Plan, packet: &Packet) -> bool {
+    [packet.source, packet.destination].iter().any(|ip| {
+        new.endpoint(*ip).map(|e| (&e.uid, &e.interface)) != old.endpoint(*ip).map(|e| (&e.uid, &e.interface))
+    })
+}
+
+/// A step as single changes: what may be in force by itself.
+fn in_pieces(step: &Step) -> Vec<Change> {
+    let split = |change: &Change| match change {
+        Change::Elements { map, spec, groups } => groups
+            .iter()
+            .map(|g| Change::Elements { map: map.clone(), spec: spec.clone(), groups: vec![g.clone()] })
+            .collect(),
+        other => vec![other.clone()],
+    };
+    step.changes().iter().flat_map(split).collect()
+}
+
+fn small() -> (Compiler, Cluster) {
+    let cluster = Cluster { pods: BTreeMap::new(), policies: BTreeMap::new() };
+    (Compiler::new(), cluster)
+}
+
+#[test]
+fn nothing_filters_before_everything_is_there() {
+    let mut dice = Dice(7);
+    let cluster = Cluster::random(&mut dice);
+    let plan = Compiler::new().compile(&cluster.index(), &cluster.facts());
+    let mut lowering = Lowering::new(Options::default(), None);
+    let targets = lowering.start(&plan);
+    let empty = Table { maps: BTreeMap::new(), chains: BTreeMap::new(), ..targets[0].table.clone() };
+    let way = phases(&empty, &targets);
+    assert_eq!(way.len(), 1, "nothing has to wait");
+    let Some((last, before)) = way[0].steps.split_last() else { panic!("no steps") };
+    assert!(matches!(last, Step::Switch(_)));
+    let hooked = |s: &Step| s.changes().iter().any(|c| matches!(c, Change::AddChain { base: Some(_), .. }));
+    assert!(hooked(last) && !before.iter().any(hooked));
+}
+
+#[test]
+fn another_process_switches_to_maps_and_chains_of_its_own() {
+    let mut dice = Dice(8);
+    let cluster = Cluster::random(&mut dice);
+    let plan = Compiler::new().compile(&cluster.index(), &cluster.facts());
+    let old = Lowering::new(Options::default(), None).start(&plan).remove(0).table;
+    let resumed = Lowering::resume(Options::default(), &old, &plan).expect("nothing changed");
+    assert!(resumed.clone().start(&plan) == [Target { table: old.clone(), after_grace: false }]);
+    let other = Lowering::resume(Options { log_group: 1, ..Options::default() }, &old, &plan);
+    assert!(other.is_none());
+    let targets = Lowering::new(Options::default(), Some(&old)).start(&plan);
+    let shared: Vec<_> = old.maps.keys().filter(|m| targets[0].table.maps.contains_key(*m)).collect();
+    assert!(shared.is_empty(), "{shared:?}");
+    let way = phases(&old, &targets);
+    assert_eq!(way.iter().map(|p| p.after_grace).collect::<Vec<_>>(), [false, true]);
+    let mut at = old.clone();
+    let packets: Vec<Packet> = (0..100).map(|_| packet(&mut dice)).collect();
+    for change in way.iter().flat_map(|p| &p.steps).flat_map(in_pieces) {
+        change.apply(&mut at);
+        let (machine, before) = (Machine::new(&at), Machine::new(&old));
+        for packet in &packets {
+            assert_eq!(run(&machine, packet).fate, run(&before, packet).fate, "{packet:?} after {change:?}");
+        }
+    }
+    assert_eq!(at, targets[0].table);
+}
+
+#[test]
+fn a_map_that_fills_up_is_replaced_before_anything_changes() {
+    let (mut compiler, mut cluster) = small();
+    let mut dice = Dice(9);
+    cluster.pods.insert(0, pod(&mut dice, "x0", 0));
+    cluster.policies.insert(0, policy(&mut dice, 0));
+    let plan = compiler.compile(&cluster.index(), &cluster.facts());
+    let mut lowering = Lowering::new(Options::default(), None);
+    let old = lowering.start(&plan).remove(0).table;
+    for n in 0..400 {
+        let mut other = pod(&mut dice, &format!("y{n}"), 1);
+        other.ips = vec![format!("10.244.{}.{}", 100 + n / 250, n % 250).parse().unwrap()];
+        cluster.pods.insert(100 + n, other);
+    }
+    let transition = compiler.advance(&cluster.index(), &cluster.facts());
+    let targets = lowering.advance(&transition);
+    assert_eq!(old.maps["id4.1"].0.size, Some(512));
+    assert_eq!(targets[0].table.maps["id4.2"].0.size, Some(1024));
+    assert_eq!(targets[0].table.maps["id4.2"].1, old.maps["id4.1"].1, "the same contents, first");
+    assert_eq!(targets[0].table.maps["id6.1"], old.maps["id6.1"]);
+    let mut at = old.clone();
+    for phase in phases(&old, &targets) {
+        for change in phase.steps.iter().flat_map(in_pieces) {
+            change.apply(&mut at);
+            for (map, (spec, elements)) in &at.maps {
+                let keys = elements.iter().filter(|e| matches!(e, Element::Range { .. })).count();
+                assert!(spec.size.is_none_or(|size| keys <= size as usize), "{map}");
+            }
+        }
+    }
+    assert_eq!(Some(&at), targets.last().map(|t| &t.table));
+}
+
+#[test]
+fn established_revoked_and_odd_packets_never_ask_policy() {
+    let mut dice = Dice(3);
+    let cluster = Cluster { pods: [(0, pod(&mut dice, "x0", 0))].into(), policies: BTreeMap::new() };
+    let mut policies = cluster.index();
+    for namespace in NAMESPACES {
+        policies.apply(Delta::Policy(Box::new(tortie_policy::fail_closed(namespace, "deny"))));
+    }
+    let plan = Compiler::new().compile(&policies, &cluster.facts());
+    let table = Lowering::new(Options::default(), None).start(&plan).remove(0).table;
+    let pod = address(1, 2, Family::V4);
+    let outside: IpAddr = OUTSIDE[0].parse().unwrap();
+    let send = |source, destination, interface: Option<PodInterface>, connection| {
+        let traffic = Traffic::port(Protocol::Tcp, 80);
+        let (hook, mut wire) = wire(&Packet { at: AttachmentPoint::Forward, interface, source, destination, traffic });
+        wire.connection = connection;
+        let run = Machine::new(&table).run(hook, &wire).expect("runs");
+        (run.fate, run.counted.first().map(|(chain, _)| chain.split('.').next().unwrap_or_default().to_owned()))
+    };
+    let state = |state, mark| Connection { state, mark, reply: false };
+    let denied = |chain: &str| (Fate::Drop, Some(chain.to_owned()));
+    let to_pod = |connection| send(outside, pod, None, connection);
+    assert_eq!(to_pod(state(Connection::ESTABLISHED, 0)), (Fate::Accept, None));
+    assert_eq!(to_pod(state(Connection::RELATED, !REVOKED_BIT)), (Fate::Accept, None));
+    assert_eq!(to_pod(state(Connection::ESTABLISHED, REVOKED_BIT)), denied("revoked"));
+    assert_eq!(to_pod(state(Connection::INVALID, 0)), denied("invalid"));
+    assert!(to_pod(state(Connection::NEW, 0)).1.is_some_and(|c| c.starts_with("deny_i")));
+    // Established, but forged.
+    assert_eq!(send(outside, pod, Some(interface(0)), state(Connection::ESTABLISHED, 0)), denied("spoofed"));
+    assert_eq!(send(pod, outside, Some(interface(0)), state(Connection::INVALID, 0)), denied("invalid"));
+    // Between others, nothing is dropped.
+    let other = OUTSIDE[2].parse().unwrap();
+    assert_eq!(send(outside, other, None, state(Connection::INVALID, 0)), (Fate::Accept, None));
+    // From outside, with the source of a pod.
+    assert_eq!(send(pod, other, None, state(Connection::NEW, 0)), denied("unprogrammed"));
+    // Untracked packets are decided like new ones; those without a header to decide by are dropped.
+    let mut short = Wire::new(outside, pod, IpProtocol::TCP.0, vec![0]);
+    short.input = Some(Interface { name: "uplink".into(), index: 2 });
+    short.connection = state(Connection::UNTRACKED, 0);
+    let run = Machine::new(&table).run(Hook::Forward, &short).expect("runs");
+    assert_eq!((run.fate, &run.counted[..]), (Fate::Drop, &[("invalid".to_owned(), 0)][..]));
+}
+
+#[test]
+fn a_node_reaches_its_own_pods_and_is_counted() {
+    let mut dice = Dice(4);
+    let cluster = Cluster { pods: [(0, pod(&mut dice, "x0", 0))].into(), policies: BTreeMap::new() };
+    let plan = Compiler::new().compile(&cluster.index(), &cluster.facts());
+    let table = Lowering::new(Options::default(), None).start(&plan).remove(0).table;
+    for family in Family::ALL {
+        let from = if family == Family::V4 { "192.168.64.1" } else { "fd00::1" };
+        let packet = Wire::new(from.parse().unwrap(), address(1, 2, family), 6, vec![0; 20]);
+        let run = Machine::new(&table).run(Hook::Output, &packet).expect("runs");
+        assert_eq!((run.fate, run.counted.len()), (Fate::Accept, 1));
+        assert_eq!(chain_meaning(&run.counted[0].0), Some(ChainMeaning::FromNode));
+    }
+}
