@@ -1,6 +1,7 @@
 //! Answers about a cluster without one.
 //!
 //! [`observation`] is what a probe was expected to say and what it said.
+//! [`passage`] asks the plans of all nodes on the way.
 //! [`question`] turns a cell of a case into packets.
 //! [`rehearsal`] plays a case without packets.
 //! [`staging`] says what a cluster made of some objects consists of: which pod runs where and has which address, what
@@ -8,6 +9,7 @@
 
 pub mod address;
 pub mod observation;
+pub mod passage;
 pub mod question;
 pub mod rehearsal;
 pub mod staging;

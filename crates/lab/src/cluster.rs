@@ -1,15 +1,17 @@
-//! A cluster: the topology, with a node loop in each of its nodes, kept as some objects ask for.
+//! A cluster: the topology, with a node loop in each of its nodes, kept as it was staged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Objects, Staged, Stager, StagingError};
-use tortie_model::{Pod, Service as ServiceObject, TargetPort, canonical};
+use tortie_analysis::passage;
+use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Staged};
+use tortie_model::{Pod, Service as ServiceObject, TargetPort, Traffic, canonical};
 use tortie_node::{Change, Node, NodeError, NodeOptions};
 use tortie_plan::{NodeFacts, PodInterface};
-use tortie_policy::{Delta, Index, PodKey};
+use tortie_policy::{Delta, Index, PodKey, Side};
 
+use crate::Answers;
 use crate::dns::{ServiceRecord, Zone};
 use crate::error::LabError;
 use crate::pod::{NodeSpec, OutsideSpec, Place, PodSpec};
@@ -18,7 +20,6 @@ use crate::sandbox::Sandbox;
 use crate::service::{Backend, Service, ServicePort, Target};
 use crate::topology::Topology;
 use crate::witness::Witness;
-use crate::Answers;
 
 /// How the names of all pod links begin.
 const POD_LINKS: &str = "tor";
@@ -26,9 +27,6 @@ const POD_LINKS: &str = "tor";
 /// What can go wrong while a cluster is made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The objects cannot be placed.
-    #[error(transparent)]
-    Staging(#[from] StagingError),
     /// A namespace, link or socket could not be had.
     #[error(transparent)]
     Lab(#[from] LabError),
@@ -38,8 +36,15 @@ pub enum ClusterError {
         /// Its name.
         name: Arc<str>,
         /// Why.
-        source: NodeError,
+        source: Box<NodeError>,
     },
+}
+
+impl ClusterError {
+    pub(crate) fn node(name: &Arc<str>) -> impl Fn(NodeError) -> Self {
+        let name = name.clone();
+        move |source| Self::Node { name: name.clone(), source: Box::new(source) }
+    }
 }
 
 impl From<crate::netns::NetnsError> for ClusterError {
@@ -56,17 +61,16 @@ pub struct Cluster {
     pub(crate) prober: Prober,
     pub(crate) nodes: BTreeMap<Arc<str>, Node>,
     pub(crate) topology: Topology,
-    stager: Stager,
     staged: Staged,
     index: Index,
 }
 
 impl Cluster {
-    /// A cluster on this ground without objects but its DNS.
+    /// A network on this ground, without nodes: they come with the first [`Cluster::sync`].
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn boot(sandbox: &Sandbox, ground: Ground) -> Result<Self, ClusterError> {
+    pub fn boot(sandbox: &Sandbox, ground: &Ground) -> Result<Self, ClusterError> {
         let mut topology = Topology::new(sandbox, ground.families)?;
         let outside: Vec<_> = ground
             .outside
@@ -74,27 +78,23 @@ impl Cluster {
             .map(|host| OutsideSpec { name: host.name.clone(), addresses: host.addresses.clone() })
             .collect();
         topology.add_outside(&outside)?;
-        let mut cluster = Self {
+        Ok(Self {
             witness: Witness::start()?,
             prober: Prober::start()?,
             nodes: BTreeMap::new(),
             topology,
-            stager: Stager::new(ground),
             staged: Staged::default(),
             index: Index::default(),
-        };
-        cluster.sync(&Objects::default())?;
-        Ok(cluster)
+        })
     }
 
-    /// Makes the cluster what the objects ask for, and returns when every node enforces it.
+    /// Makes the cluster what was staged, and returns when every node enforces it.
     ///
     /// What goes away is closed before it is taken down; what is new is closed until its policies are in force.
     ///
     /// # Errors
-    /// What the kernel refused; or objects that cannot be placed, and then nothing has changed.
-    pub fn sync(&mut self, objects: &Objects) -> Result<(), ClusterError> {
-        let staged = self.stager.stage(objects)?;
+    /// What the kernel refused.
+    pub fn sync(&mut self, staged: Staged) -> Result<(), ClusterError> {
         let deltas = staged.deltas_since(&self.staged);
         let old = std::mem::replace(&mut self.staged, staged);
         for delta in &deltas {
@@ -123,7 +123,7 @@ impl Cluster {
     /// What a node could not do.
     pub fn settle(&mut self) -> Result<(), ClusterError> {
         for (name, node) in &mut self.nodes {
-            while let Some(due) = node.tick(Instant::now()).map_err(|source| ClusterError::Node { name: name.clone(), source })? {
+            while let Some(due) = node.tick(Instant::now()).map_err(ClusterError::node(name))? {
                 // A deadline, not a guess: the grace time of removals.
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
@@ -151,9 +151,8 @@ impl Cluster {
             let place = Place::Node(name.to_string());
             let netns = self.topology.endpoint(&place).expect("it was just made").netns;
             let opened = netns.run(|| Node::open(facts, NodeOptions::default()))?;
-            let failed = |source| ClusterError::Node { name: name.clone(), source };
-            let mut opened = opened.map_err(failed)?;
-            self.witness.watch(opened.denials().map_err(failed)?)?;
+            let mut opened = opened.map_err(ClusterError::node(name))?;
+            self.witness.watch(opened.denials().map_err(ClusterError::node(name))?)?;
             // A node that joins late learns what the others know.
             let known = Change { deltas: self.staged_deltas_for_late_node(), ..Change::default() };
             update(name, &mut opened, known)?;
@@ -213,7 +212,8 @@ impl Cluster {
 
     /// Tells Services and DNS what is there.
     fn publish(&mut self) -> Result<(), ClusterError> {
-        let services: Vec<Service> = self.staged.services.values().map(|s| self.service(&s.service, &s.backends)).collect();
+        let services: Vec<Service> =
+            self.staged.services.values().map(|s| self.service(&s.service, &s.backends)).collect();
         self.topology.set_services(&services)?;
         *self.topology.zone().write().unwrap_or_else(std::sync::PoisonError::into_inner) = self.zone();
         Ok(())
@@ -302,6 +302,12 @@ impl Cluster {
         self.nodes.iter()
     }
 
+    /// Whether the plans in force let a packet through, evaluated in memory.
+    #[must_use]
+    pub fn plan_passes(&self, from: &Side, to: &Side, traffic: Traffic) -> bool {
+        passage::passes(|node| self.nodes.get(node).map(Node::plan), from, to, traffic)
+    }
+
     /// The addresses of the cluster DNS.
     #[must_use]
     pub fn dns_addresses(&self) -> Vec<std::net::IpAddr> {
@@ -311,7 +317,7 @@ impl Cluster {
 }
 
 fn update(name: &Arc<str>, node: &mut Node, change: Change) -> Result<(), ClusterError> {
-    node.update(change, Instant::now()).map_err(|source| ClusterError::Node { name: name.clone(), source })
+    node.update(change, Instant::now()).map_err(ClusterError::node(name))
 }
 
 fn pod_spec(pod: &Pod) -> PodSpec {
@@ -322,7 +328,12 @@ fn pod_spec(pod: &Pod) -> PodSpec {
         name: pod.meta.name.to_string(),
         node: pod.node.as_deref().unwrap_or_default().to_owned(),
         addresses: pod.ips.iter().map(|ip| canonical(*ip)).collect(),
-        answers: if declared.is_empty() { Answers::Everywhere } else { Answers::On(declared.into_iter().collect()) },
+        // The cluster DNS is there to be used, and to be knocked at on any port like every other tool pod.
+        answers: if declared.is_empty() || is_dns {
+            Answers::Everywhere
+        } else {
+            Answers::On(declared.into_iter().collect())
+        },
         host_network: pod.host_network,
         dns: is_dns,
     }

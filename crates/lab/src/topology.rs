@@ -98,8 +98,8 @@ pub struct Endpoint<'a> {
     pub addresses: &'a [IpAddr],
     /// For a pod, the node that it runs on.
     pub node: Option<&'a str>,
-    /// For a pod in a namespace of its own, the name of the link by which its node reaches it.
-    pub link: Option<&'a str>,
+    /// For a pod in a namespace of its own, the name and the index of the link by which its node reaches it.
+    pub link: Option<(&'a str, u32)>,
 }
 
 impl Router {
@@ -516,7 +516,7 @@ impl Topology {
         let (netns, addresses, node, link) = match place {
             Place::Pod { namespace, name } => {
                 let pod = self.pods.get(&(namespace.clone(), name.clone()))?;
-                let link = (!pod.host_network).then_some(pod.host.link.as_str());
+                let link = (!pod.host_network).then_some((pod.host.link.as_str(), pod.host.index));
                 (&pod.host.netns, &pod.host.addresses, Some(pod.node.as_str()), link)
             }
             Place::Node(name) => {

@@ -69,8 +69,10 @@ impl Witness {
             let (trails, wake) = (trails.clone(), wake.clone());
             move || watch(&trails, &incoming, &wake)
         });
-        let thread = thread
-            .map_err(|source| LabError::Socket { operation: "start the thread that watches drops".to_owned(), source })?;
+        let thread = thread.map_err(|source| LabError::Socket {
+            operation: "start the thread that watches drops".to_owned(),
+            source,
+        })?;
         Ok(Self { trails, readers, wake, thread: Some(thread) })
     }
 

@@ -1,0 +1,142 @@
+//! Plays a case with packets.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tortie_analysis::observation::{Answer, Kernel, StepReport};
+use tortie_analysis::rehearsal::{Asked, Rehearsal, RehearsalError, Scene, ground};
+use tortie_manifest::case::Case;
+use tortie_model::Direction;
+use tortie_node::{Cause, Denial};
+
+use crate::cluster::{Cluster, ClusterError};
+use crate::observe::describe;
+use crate::sandbox::Sandbox;
+
+/// What happens while a case is played.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The cluster of the first step is up.
+    Booted {
+        /// How many nodes.
+        nodes: usize,
+        /// How many pods.
+        pods: usize,
+        /// From nothing until every node enforces.
+        took: Duration,
+    },
+    /// A step was applied and is in force; its probes are about to be sent.
+    Applied {
+        /// The scene.
+        scene: &'a Scene,
+        /// From the change until every node enforces it.
+        took: Duration,
+    },
+    /// All probes of a step are over.
+    Done {
+        /// The scene.
+        scene: &'a Scene,
+        /// What they said.
+        report: &'a StepReport,
+        /// Time from the first packet to the last answer.
+        took: Duration,
+    },
+}
+
+/// Why a case could not be played to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PlayError {
+    /// The case cannot go on.
+    #[error(transparent)]
+    Rehearsal(#[from] RehearsalError),
+    /// The lab failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// What a node's kernel holds is not its plan.
+    #[error("node {node}: the kernel does not hold what it should: {difference}")]
+    Drift {
+        /// The node.
+        node: Arc<str>,
+        /// The first difference.
+        difference: String,
+    },
+}
+
+/// Faults put in between the change and the probes of a step, for tests.
+pub type Fault<'a> = &'a mut dyn FnMut(&str, &mut Cluster) -> Result<(), ClusterError>;
+
+/// Plays a case in a sandbox that was entered for it, and reports every step as it ends.
+///
+/// # Errors
+/// [`PlayError`]. A probe that does not do what was expected is no error: the reports say so.
+pub fn play(
+    sandbox: &Sandbox,
+    case: Arc<Case>,
+    fault: Option<Fault<'_>>,
+    mut on: impl FnMut(Event<'_>),
+) -> Result<Vec<StepReport>, PlayError> {
+    let started = Instant::now();
+    let mut fault = fault;
+    let mut rehearsal = Rehearsal::new(case.clone());
+    let mut cluster = Cluster::boot(sandbox, &ground(&case.cluster))?;
+    let mut reports = Vec::new();
+    let mut booted = false;
+    while let Some(scene) = rehearsal.next_scene()? {
+        let changed = Instant::now();
+        cluster.sync(scene.staged.clone())?;
+        if !std::mem::replace(&mut booted, true) {
+            let (nodes, pods) = (scene.staged.nodes.len(), scene.staged.pods.len());
+            on(Event::Booted { nodes, pods, took: started.elapsed() });
+        }
+        verify(&mut cluster)?;
+        on(Event::Applied { scene: &scene, took: changed.elapsed() });
+        if let Some(fault) = &mut fault {
+            fault(&scene.step, &mut cluster)?;
+        }
+        let sent = Instant::now();
+        let report = observe(&mut cluster, &case.name, &scene)?;
+        on(Event::Done { scene: &scene, report: &report, took: sent.elapsed() });
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+/// Compares what the kernels hold with the plans.
+fn verify(cluster: &mut Cluster) -> Result<(), PlayError> {
+    for (name, node) in &mut cluster.nodes {
+        let differences = node.verify().map_err(ClusterError::node(name))?;
+        if let Some(difference) = differences.into_iter().next() {
+            return Err(PlayError::Drift { node: name.clone(), difference });
+        }
+    }
+    Ok(())
+}
+
+fn observe(cluster: &mut Cluster, case: &str, scene: &Scene) -> Result<StepReport, PlayError> {
+    let questions: Vec<_> = scene.asked.iter().map(|a| &a.question).collect();
+    let sightings = cluster.observe(&questions)?;
+    let observations = scene.asked.iter().zip(sightings).map(|(asked, sighting)| {
+        let plan = asked.answer_of(&scene.index, |from, to, traffic| cluster.plan_passes(from, to, traffic));
+        let kernel = sighting.kernel.map(|kernel| attributed(asked, kernel, sighting.denial.as_ref()));
+        asked.observed(case, &scene.step, plan, kernel, sighting.ms)
+    });
+    let observations = observations.collect();
+    Ok(StepReport { case: case.to_owned(), step: scene.step.clone(), actions: scene.actions.clone(), observations })
+}
+
+/// A drop counts as the denial that the engine predicts only if it was made by what the engine says denies.
+fn attributed(asked: &Asked, kernel: Kernel, denial: Option<&Denial>) -> Kernel {
+    let (Kernel::Deny, Some(denial)) = (&kernel, denial) else { return kernel };
+    let Cause::Policy { direction, meaning: Some(meaning), .. } = &denial.cause else { return kernel };
+    let verdict = &asked.verdict;
+    if Answer::from(verdict.is_allowed()) == Answer::Allow {
+        return kernel;
+    }
+    let denying = if verdict.egress.is_allowed() { Direction::Ingress } else { Direction::Egress };
+    let predicted = verdict.half(denying).decided_by();
+    if *direction == denying && meaning.path.rule() == predicted.as_ref() {
+        kernel
+    } else {
+        Kernel::Lost { why: format!("dropped, but not by what the engine says: {}", describe(denial)) }
+    }
+}

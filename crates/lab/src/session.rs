@@ -1,0 +1,250 @@
+//! A lab to play with: objects come and go by request, and probes are sent by request.
+
+use tortie_analysis::question::{Question, QuestionError, question};
+use tortie_analysis::rehearsal::ground;
+use tortie_analysis::staging::{Stager, StagingError};
+use tortie_manifest::case::{Cell, ClusterSpec, Endpoint, Pattern, Probe, Verdict, Via};
+use tortie_manifest::{Diagnostic, LoadOptions, Loaded, Memory, Place, Severity, SourceFile as Text, Store, load};
+use tortie_model::ObjectRef;
+
+use crate::cluster::{Cluster, ClusterError};
+use crate::control::{NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, SourceFile, Status};
+use crate::exec::EnterSpec;
+use crate::pod::Place as LabPlace;
+use crate::resolver;
+use crate::sandbox::Sandbox;
+
+/// Why a request could not be met.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    #[error("{0}")]
+    Input(String),
+}
+
+/// A running lab with the objects that were applied to it.
+#[derive(Debug)]
+pub struct Session {
+    name: String,
+    spec: ClusterSpec,
+    store: Store,
+    stager: Stager,
+    cluster: Cluster,
+}
+
+impl Session {
+    /// A lab of this name with these objects.
+    ///
+    /// # Errors
+    /// When the objects cannot be placed or the lab cannot be made, in words.
+    pub fn start(sandbox: &Sandbox, name: &str, spec: ClusterSpec, store: Store) -> Result<Self, String> {
+        let ground = ground(&spec);
+        let cluster = Cluster::boot(sandbox, &ground).map_err(|e| e.to_string())?;
+        let mut session = Self { name: name.to_owned(), spec, store, stager: Stager::new(ground), cluster };
+        session.sync().map_err(|e| e.to_string())?;
+        Ok(session)
+    }
+
+    /// Meets a request.
+    pub fn answer(&mut self, request: Request) -> Reply {
+        let done = match request {
+            Request::Status => Ok(Reply::Status(self.status())),
+            Request::Apply(files) => self.change(&files, |store, loaded| {
+                store.apply(&loaded.objects);
+                Ok(())
+            }),
+            Request::Delete(files) => self.change(&files, |store, loaded| {
+                let delete = |o: &tortie_manifest::LoadedObject| store.delete(&o.object.reference());
+                loaded.objects.iter().try_for_each(delete).map_err(|e| SessionError::Input(e.to_string()))
+            }),
+            Request::Probe { from, to, probe } => self.probe(&from, &to, &probe),
+            Request::Enter { place } => self.enter(&place),
+            Request::Down => Ok(Reply::Done),
+        };
+        done.unwrap_or_else(|e| Reply::Failed(e.to_string()))
+    }
+
+    fn sync(&mut self) -> Result<(), SessionError> {
+        let mut objects = self.store.state();
+        objects.add_cluster_dns();
+        let staged = self.stager.stage(&objects)?;
+        Ok(self.cluster.sync(staged)?)
+    }
+
+    /// Changes the objects, all or nothing.
+    fn change(
+        &mut self,
+        files: &[SourceFile],
+        change: impl FnOnce(&mut Store, &Loaded) -> Result<(), SessionError>,
+    ) -> Result<Reply, SessionError> {
+        let memory = Memory::new(files.iter().map(|f| (f.path.clone(), f.text.clone())));
+        let paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
+        let loaded = load(&memory, &paths, &LoadOptions::default());
+        let render = |d: &Diagnostic| d.render(false);
+        let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(render);
+        let errors: Vec<String> = errors.collect();
+        if !errors.is_empty() {
+            return Err(SessionError::Input(format!("{}\nnothing was changed", errors.join("\n\n"))));
+        }
+        let (store, stager) = (self.store.clone(), self.stager.clone());
+        let applied = change(&mut self.store, &loaded).and_then(|()| self.sync());
+        if let Err(e) = applied {
+            (self.store, self.stager) = (store, stager);
+            return Err(e);
+        }
+        let mut lines = Vec::new();
+        for loaded in &loaded.objects {
+            let reference = loaded.object.reference();
+            let what = match (store.get(&reference), self.store.get(&reference)) {
+                (None, Some(_)) => "created",
+                (Some(old), Some(new)) if old == new => "unchanged",
+                (Some(_), Some(_)) => "configured",
+                (_, None) => "deleted",
+            };
+            lines.push(format!("{reference} {what}"));
+        }
+        let notes = loaded.diagnostics.iter().chain(&loaded.notes).map(render).collect();
+        Ok(Reply::Changed { lines, notes })
+    }
+
+    fn status(&self) -> Status {
+        let staged = self.cluster.staged();
+        let text = |s: &str| s.to_owned();
+        let node = |n: &tortie_model::Node| {
+            let running = self.cluster.nodes().find(|(name, _)| **name == n.meta.name).map(|(_, node)| node);
+            NodeStatus {
+                name: text(&n.meta.name),
+                addresses: n.addresses.clone(),
+                generation: running.map_or(0, |n| n.plan().generation),
+                problems: running.map_or_else(Vec::new, |n| n.problems()),
+            }
+        };
+        let pod = |p: &tortie_model::Pod| PodStatus {
+            namespace: text(&p.meta.namespace),
+            name: text(&p.meta.name),
+            node: p.node.as_deref().unwrap_or_default().to_owned(),
+            addresses: p.ips.clone(),
+            labels: p.meta.labels.iter().map(|(k, v)| format!("{k}={v}")).collect(),
+        };
+        let services = staged.services.iter().map(|(key, s)| ServiceStatus {
+            namespace: text(&key.namespace),
+            name: text(&key.name),
+            addresses: s.service.cluster_ips.clone(),
+            backends: s.backends.iter().map(ToString::to_string).collect(),
+        });
+        Status {
+            name: self.name.clone(),
+            pid: std::process::id(),
+            nodes: staged.nodes.iter().map(node).collect(),
+            pods: staged.pods.values().map(pod).collect(),
+            services: services.collect(),
+            policies: staged.policies.keys().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Everybody whom a pattern means; Services only as destinations, and only where it means nobody else.
+    fn meant(&self, text: &str, destination: bool) -> Result<Vec<Endpoint>, SessionError> {
+        let pattern = Pattern::parse(text).map_err(|e| SessionError::Input(e.to_string()))?;
+        let staged = self.cluster.staged();
+        if let Pattern::Address(ip) = pattern {
+            return Ok(vec![Endpoint::Address(ip)]);
+        }
+        let pods = staged.pods.iter().map(|(key, pod)| {
+            let endpoint = Endpoint::Pod { namespace: key.namespace.clone(), name: key.name.clone() };
+            (endpoint, pod.owner.clone())
+        });
+        let nodes = staged.nodes.iter().map(|n| (Endpoint::Node(n.meta.name.clone()), None));
+        let outside = staged.outside.iter().map(|h| (Endpoint::Outside(h.name.as_str().into()), None));
+        let everybody: Vec<(Endpoint, Option<ObjectRef>)> = pods.chain(nodes).chain(outside).collect();
+        let meant: Vec<Endpoint> =
+            everybody.into_iter().filter(|(e, owner)| pattern.matches(e, owner.as_ref())).map(|(e, _)| e).collect();
+        if !meant.is_empty() {
+            return Ok(meant);
+        }
+        let services = staged
+            .services
+            .keys()
+            .map(|key| Endpoint::Service { namespace: key.namespace.clone(), name: key.name.clone() });
+        let services: Vec<Endpoint> = services.filter(|e| destination && pattern.matches(e, None)).collect();
+        if services.is_empty() {
+            let known: Vec<_> = staged.pods.keys().map(ToString::to_string).collect();
+            return Err(SessionError::Input(format!("nothing is called `{text}`; pods are {}", known.join(", "))));
+        }
+        Ok(services)
+    }
+
+    fn probe(&mut self, from: &str, to: &str, probe: &str) -> Result<Reply, SessionError> {
+        let probes = Probe::parse(probe).map_err(|e| SessionError::Input(e.to_string()))?;
+        let names = probes.iter().any(|p| matches!(p, Probe::Dns(_)));
+        let senders = self.meant(from, false)?;
+        let destinations: Vec<Option<Endpoint>> =
+            if names { vec![None] } else { self.meant(to, true)?.into_iter().map(Some).collect() };
+        let file = std::sync::Arc::new(Text::new("command line", format!("{from} {to} {probe}")));
+        let mut questions: Vec<Question> = Vec::new();
+        let mut refused = None;
+        for from in &senders {
+            for to in destinations.iter().filter(|to| to.as_ref() != Some(from) || senders.len() == 1) {
+                for probe in &probes {
+                    let via = if matches!(to, Some(Endpoint::Service { .. })) { Via::Service } else { Via::Pod };
+                    let (from, to, probe) = (from.clone(), to.clone(), probe.clone());
+                    let place = Place { file: file.clone(), span: 0..file.text().len() };
+                    let cell = Cell { from, to, probe, via, expected: Verdict::Allow, why: None, place };
+                    for family in &self.spec.families {
+                        match question(self.cluster.staged(), self.cluster.index(), &cell, *family) {
+                            Ok(question) => questions.push(question),
+                            Err(e) => refused = Some(e),
+                        }
+                    }
+                }
+            }
+        }
+        if let (true, Some(e)) = (questions.is_empty(), refused) {
+            return Err(e.into());
+        }
+        let sightings = self.cluster.observe(&questions.iter().collect::<Vec<_>>())?;
+        let probed = questions.iter().zip(sightings).map(|(q, sighting)| {
+            let from = self.cluster.index().address_side(q.source);
+            let passes = |a: &tortie_analysis::question::Answerer| {
+                self.cluster.index().verdict(&from, &a.side, a.traffic).is_allowed()
+            };
+            Probed {
+                family: q.family.to_string(),
+                from: q.from.to_string(),
+                to: q.to.as_ref().map_or_else(String::new, ToString::to_string),
+                probe: q.probe.to_string(),
+                kernel: match &sighting.kernel {
+                    Some(k) => k.answer().map_or("lost", |a| a.as_str()).to_owned(),
+                    None => "not sent".to_owned(),
+                },
+                engine: if q.answerers.iter().all(passes) { "allow" } else { "deny" }.to_owned(),
+                detail: sighting.detail,
+                ms: sighting.ms,
+            }
+        });
+        Ok(Reply::Probed(probed.collect()))
+    }
+
+    fn enter(&self, place: &str) -> Result<Reply, SessionError> {
+        let meant = self.meant(place, false)?;
+        let [endpoint] = meant.as_slice() else {
+            let names: Vec<_> = meant.iter().map(ToString::to_string).collect();
+            return Err(SessionError::Input(format!("`{place}` means {}: name one", names.join(", "))));
+        };
+        let (place, namespace) = match endpoint {
+            Endpoint::Pod { namespace, name } => (LabPlace::pod(namespace, name), Some(namespace)),
+            Endpoint::Node(name) => (LabPlace::Node(name.to_string()), None),
+            Endpoint::Outside(name) => (LabPlace::Outside(name.to_string()), None),
+            other => return Err(SessionError::Input(format!("{other} cannot be entered"))),
+        };
+        let missing = || SessionError::Input(format!("{place} is not there"));
+        let netns = self.cluster.topology().endpoint(&place).ok_or_else(missing)?.netns;
+        let servers = self.cluster.dns_addresses();
+        let resolv_conf = namespace.map(|ns| resolver::resolv_conf(&servers, ns, "cluster.local"));
+        Ok(Reply::Enter(EnterSpec::new(netns, resolv_conf)))
+    }
+}

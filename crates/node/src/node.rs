@@ -1,0 +1,268 @@
+//! The loop itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tortie_dataplane::{Dataplane, DataplaneError, Nftables, NftablesOptions, Protection};
+use tortie_netlink::nflog::{LogListener, LogOptions};
+use tortie_plan::nft::{Lowering, Options, Phase, phases};
+use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
+use tortie_policy::{Delta, Index, PodKey};
+use tortie_ruleset::{Family, Table};
+
+use crate::connections::{Connections, Swept};
+use crate::denial::DenialReader;
+use crate::history::History;
+
+/// How a node enforces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// How plans are lowered.
+    pub lowering: Options,
+    /// Time between a flip and the removal of what nothing leads to any more: longer than a packet can be between two
+    /// lookups.
+    pub grace: Duration,
+    /// Whether connections that a change forbids are cut.
+    pub revoke: bool,
+    /// Generations whose drops can be explained.
+    pub generations: usize,
+    /// How the kernel is spoken with. The name of the table is that of `lowering`.
+    pub dataplane: NftablesOptions,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            lowering: Options::default(),
+            grace: Duration::from_millis(20),
+            revoke: true,
+            generations: 64,
+            dataplane: NftablesOptions::default(),
+        }
+    }
+}
+
+/// What is new for a node.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Changes of the cluster.
+    pub deltas: Vec<Delta>,
+    /// Pods of this node whose links are there now.
+    pub attached: Vec<(PodKey, PodInterface)>,
+    /// Pods of this node whose links are about to go.
+    pub detached: Vec<PodKey>,
+}
+
+/// What a node could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The kernel refused, or cannot be spoken with.
+    #[error("{operation}: {source}")]
+    Netlink {
+        /// What was tried.
+        operation: &'static str,
+        /// Why not.
+        source: tortie_netlink::Error,
+    },
+    /// The plan could not be put in force, or not be read back.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    /// Denied packets are read already.
+    #[error("somebody reads the denied packets of this node already")]
+    Watched,
+}
+
+fn netlink(operation: &'static str) -> impl Fn(tortie_netlink::Error) -> NodeError {
+    move |source| NodeError::Netlink { operation, source }
+}
+
+/// What is left to do for a plan that is in force.
+#[derive(Debug)]
+enum Todo {
+    /// Go on with the way to the new plan.
+    Phase(Box<Phase>),
+    /// Judge all connections.
+    Sweep,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    options: NodeOptions,
+    facts: NodeFacts,
+    index: Index,
+    compiler: Compiler,
+    lowering: Lowering,
+    /// Whether a plan is in force.
+    enforces: bool,
+    dataplane: Nftables,
+    /// What the kernel holds, as far as this node put it there.
+    held: Table,
+    connections: Connections,
+    listener: Option<LogListener>,
+    history: Arc<RwLock<History>>,
+    todo: VecDeque<(Instant, Todo)>,
+    swept: Swept,
+}
+
+impl Node {
+    /// A node in the network namespace of the calling thread. Its pods are closed until the first [`Node::update`].
+    ///
+    /// # Errors
+    /// When the kernel lacks what is needed, or refuses it.
+    pub fn open(facts: NodeFacts, options: NodeOptions) -> Result<Self, NodeError> {
+        let connections =
+            Connections::open(options.lowering.revoked_bit).map_err(netlink("open connection tracking"))?;
+        let log = LogOptions { threshold: 1, ..LogOptions::default() };
+        let listener =
+            LogListener::bind(options.lowering.log_group, log).map_err(netlink("listen to denied packets"))?;
+        let mut dataplane =
+            Nftables::open(NftablesOptions { table: options.lowering.table.clone(), ..options.dataplane.clone() })?;
+        let actual = dataplane.read()?;
+        Ok(Self {
+            history: Arc::new(RwLock::new(History::new(options.generations))),
+            lowering: Lowering::new(options.lowering.clone(), actual.as_ref()),
+            held: actual.unwrap_or_else(|| Table {
+                family: Family::Inet,
+                name: options.lowering.table.clone(),
+                maps: BTreeMap::new(),
+                chains: BTreeMap::new(),
+            }),
+            options,
+            facts,
+            index: Index::default(),
+            compiler: Compiler::new(),
+            enforces: false,
+            dataplane,
+            connections,
+            listener: Some(listener),
+            todo: VecDeque::new(),
+            swept: Swept::default(),
+        })
+    }
+
+    /// The denied packets of this node, from now on. They can be had once.
+    ///
+    /// # Errors
+    /// [`NodeError::Watched`] the second time.
+    pub fn denials(&mut self) -> Result<DenialReader, NodeError> {
+        let listener = self.listener.take().ok_or(NodeError::Watched)?;
+        Ok(DenialReader::new(self.facts.name.clone(), listener, self.history.clone()))
+    }
+
+    /// Takes changes and puts them in force. What is forbidden is forbidden when this returns; removals and a last look
+    /// at open connections follow by [`Node::tick`].
+    ///
+    /// # Errors
+    /// When the kernel refuses: then it holds the old plan, or one on the way to the new one, and never an open one.
+    pub fn update(&mut self, change: Change, now: Instant) -> Result<(), NodeError> {
+        // A number is free for another meaning only when its last use is gone: finish what was begun.
+        while let Some((_, todo)) = self.todo.pop_front() {
+            self.carry_out(todo)?;
+        }
+        for delta in change.deltas {
+            self.index.apply(delta);
+        }
+        for pod in &change.detached {
+            self.facts.interfaces.remove(pod);
+        }
+        self.facts.interfaces.extend(change.attached);
+        let transition = self.compiler.advance(&self.index, &self.facts);
+        {
+            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+            for plan in [&transition.withdrawn, &transition.during, &transition.after] {
+                history.record(plan);
+            }
+        }
+        let targets = if std::mem::replace(&mut self.enforces, true) {
+            self.lowering.advance(&transition)
+        } else {
+            self.lowering.start(&transition.after)
+        };
+        let mut due = now;
+        for phase in phases(&self.held, &targets) {
+            if phase.after_grace {
+                due += self.options.grace;
+                self.todo.push_back((due, Todo::Phase(Box::new(phase))));
+            } else {
+                self.carry_out(Todo::Phase(Box::new(phase)))?;
+            }
+        }
+        if self.options.revoke {
+            self.carry_out(Todo::Sweep)?;
+            // A packet that was decided before the flip may have opened a connection after this first look.
+            self.todo.push_back((due.max(now + self.options.grace), Todo::Sweep));
+        }
+        Ok(())
+    }
+
+    /// Does what has come due; tells when to call again, or that nothing is left.
+    ///
+    /// # Errors
+    /// As [`Node::update`].
+    pub fn tick(&mut self, now: Instant) -> Result<Option<Instant>, NodeError> {
+        while let Some((at, _)) = self.todo.front() {
+            if *at > now {
+                return Ok(Some(*at));
+            }
+            let (_, todo) = self.todo.pop_front().expect("there is a first one");
+            self.carry_out(todo)?;
+        }
+        Ok(None)
+    }
+
+    fn carry_out(&mut self, todo: Todo) -> Result<(), NodeError> {
+        match todo {
+            Todo::Phase(phase) => {
+                self.dataplane.apply(&phase)?;
+                self.held = phase.table;
+            }
+            Todo::Sweep => {
+                let swept = self.connections.sweep(&self.index, &self.facts);
+                self.swept = swept.map_err(netlink("judge tracked connections"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan in force.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        self.compiler.current()
+    }
+
+    /// The cluster as this node knows it.
+    #[must_use]
+    pub const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What the last look at open connections did.
+    #[must_use]
+    pub const fn swept(&self) -> Swept {
+        self.swept
+    }
+
+    /// What stands against enforcing all policies as they are written, in words.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.plan().problems.iter().map(ToString::to_string).collect()
+    }
+
+    /// Reads back what the kernel holds and compares it with the plan; every difference in words. To be called when
+    /// [`Node::tick`] has nothing left to do.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn verify(&mut self) -> Result<Vec<String>, NodeError> {
+        let differences = self.dataplane.verify(&self.held)?;
+        Ok(differences.iter().map(ToString::to_string).collect())
+    }
+
+    /// What keeps others from changing the table.
+    #[must_use]
+    pub fn protection(&self) -> Protection {
+        self.dataplane.protection()
+    }
+}
