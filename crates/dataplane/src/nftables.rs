@@ -190,10 +190,7 @@ impl Dataplane for Nftables {
     fn apply(&mut self, phase: &Phase) -> Result<Applied, DataplaneError> {
         let mut applied = Applied::default();
         let before = self.held.take();
-        let mut way = match &before {
-            Some(_) => Some(phase.steps.clone()),
-            None => None,
-        };
+        let mut way = before.as_ref().map(|_| phase.steps.clone());
         for _ in 0..ATTEMPTS {
             let todo = match way.take() {
                 Some(todo) => todo,
