@@ -1,1 +1,37 @@
-fn main() {}
+//! `tortie`: Kubernetes network policies made real, proven and explained.
+//!
+//! Each subcommand is thin: it reads, asks a crate below, and renders. Data goes to standard output, everything said to
+//! a person to standard error. Exit codes: 0 fine; 1 findings, differences or failed expectations; 2 the command could
+//! not do its work.
+
+mod arguments;
+mod check;
+mod cluster;
+mod examples;
+mod explain;
+mod failure;
+mod input;
+mod terminal;
+mod welcome;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Outcome;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        None => welcome::run(),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Examples(args)) => examples::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
+    };
+    match outcome {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(failure) => failure.report(),
+    }
+}

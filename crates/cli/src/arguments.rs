@@ -1,0 +1,134 @@
+//! The argument surface. Habits are kubectl's.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Kubernetes network policies made real: enforced in the Linux kernel, proven with packets, explained by rule and line.
+#[derive(Debug, Parser)]
+#[command(name = "tortie", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 fine; 1 findings, differences or failed expectations; 2 the command could not do its work."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Explain(Explain),
+    Check(Check),
+    Examples(Examples),
+}
+
+/// Manifests as input.
+#[derive(Debug, Args)]
+pub(crate) struct Manifests {
+    /// File or folder with manifests, or `-` for standard input; may be given several times
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    pub(crate) files: Vec<String>,
+    /// Namespace of objects and names that say none
+    #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: JSON, one line an item.
+    Json,
+}
+
+/// Say whether FROM reaches TO, and which policy, rule and line decides
+///
+/// FROM and TO are `namespace/pod`, `namespace/Kind/name` for all pods of a workload, `namespace/Service/name`,
+/// `node/NAME`, or an address. Addresses are those that the files have: a pod without `status.podIPs` matches no ipBlock.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie explain -f examples/three-namespaces dev/dev1 prod/prod1 80
+  tortie explain -f . web/Deployment/front db/Service/postgres
+  tortie explain -f . shop/cart 203.0.113.9 53/UDP -o json
+  tortie explain -f . --batch - < flows.jsonl
+
+--batch reads lines such as {\"from\":\"ns/pod\",\"to\":\"10.0.0.7\",\"proto\":\"TCP\",\"port\":80}, with \"sport\", \
+\"icmp\":{\"type\":8,\"code\":0}, \"fromIP\" and \"toIP\" where wanted, and writes one line for each.")]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// Who opens the connection
+    #[arg(value_name = "FROM", required_unless_present = "batch")]
+    pub(crate) from: Option<String>,
+    /// Who is reached
+    #[arg(value_name = "TO", required_unless_present = "batch")]
+    pub(crate) to: Option<String>,
+    /// `80`, `53/UDP`, `http` (a port's name on the destination) or `ping`; without it, everything
+    #[arg(value_name = "PORT[/PROTO]")]
+    pub(crate) port: Option<String>,
+    /// Answer flows in bulk: JSON lines from a file, or `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "port", "output"])]
+    pub(crate) batch: Option<String>,
+    /// How the answer is written
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: Format,
+    /// Most pods that one workload makes
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) replicas: u32,
+}
+
+/// Say what the API server would refuse, with file and line
+///
+/// Exits with 1 when there are errors. Warnings do not count.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie check -f policies/
+  kubectl kustomize overlays/prod | tortie check -f -
+  tortie check -f policies/ -o json")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// How findings are written
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: Format,
+}
+
+/// Write the examples that are built in to a folder, to be changed
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tortie examples practicals")]
+pub(crate) struct Examples {
+    /// The folder; it is made when it is not there. Files that exist are not touched
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: std::path::PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_surface_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_has_an_example() {
+        use clap::CommandFactory;
+        fn look(command: &mut clap::Command) {
+            for sub in command.get_subcommands_mut() {
+                if sub.has_subcommands() {
+                    look(sub);
+                } else {
+                    let help = sub.render_long_help().to_string();
+                    assert!(help.contains("Example"), "{} has no example", sub.get_name());
+                }
+            }
+        }
+        look(&mut Arguments::command());
+    }
+}

@@ -1,0 +1,88 @@
+//! The cluster of some manifests, as far as files tell.
+//!
+//! Addresses are those that the files have (`status.podIPs`, Node and Service objects): none are invented. A pod
+//! without one therefore matches no `ipBlock`, and explanations say so.
+
+use std::collections::BTreeMap;
+
+use tortie_manifest::{Expansion, Loaded, ObjectSet, Place, Store};
+use tortie_model::{Kind, ObjectRef, Pod, Service};
+use tortie_policy::{Delta, Index, PodKey, RuleRef, network_policy};
+
+/// Objects, where they were read, and the engine's view of them.
+pub(crate) struct Offline {
+    pub(crate) store: Store,
+    pub(crate) objects: ObjectSet,
+    pub(crate) index: Index,
+    services: BTreeMap<PodKey, usize>,
+}
+
+impl Offline {
+    pub(crate) fn new(loaded: &Loaded, expansion: &Expansion) -> Self {
+        let mut store = Store::new(expansion.clone());
+        store.apply(&loaded.objects);
+        let objects = store.state();
+        let namespaces = objects.namespaces.iter().cloned().map(Delta::Namespace);
+        let nodes = objects.nodes.iter().cloned().map(Delta::Node);
+        let pods = objects.pods.iter().cloned().map(|p| Delta::Pod(Box::new(p)));
+        let policies = objects.network_policies.iter().map(|p| Delta::Policy(Box::new(network_policy(p))));
+        let index = Index::of(namespaces.chain(nodes).chain(pods).chain(policies));
+        let services =
+            objects.services.iter().enumerate().map(|(i, s)| (PodKey::new(&s.meta.namespace, &s.meta.name), i));
+        let services = services.collect();
+        Self { store, objects, index, services }
+    }
+
+    /// A Service.
+    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.get(&PodKey::new(namespace, name)).map(|i| &self.objects.services[*i])
+    }
+
+    /// The pods that a Service sends to.
+    pub(crate) fn backends(&self, service: &Service) -> Vec<&Pod> {
+        let Some(selector) = &service.selector else { return Vec::new() };
+        let here = self.objects.pods.iter().filter(|p| p.meta.namespace == service.meta.namespace);
+        here.filter(|p| selector.matches(&p.meta.labels) && (p.ready || service.publish_not_ready)).collect()
+    }
+
+    /// The pods that a workload makes.
+    pub(crate) fn pods_of(&self, workload: &ObjectRef) -> Vec<&Pod> {
+        self.objects.pods.iter().filter(|p| p.owner.as_ref() == Some(workload)).collect()
+    }
+
+    /// Whether a pod of this name has ended.
+    pub(crate) fn has_finished(&self, namespace: &str, name: &str) -> bool {
+        self.objects.finished.iter().any(|p| *p.meta.namespace == *namespace && *p.meta.name == *name)
+    }
+
+    /// Where an object begins in its file.
+    pub(crate) fn place_of(&self, object: &ObjectRef) -> Option<Place> {
+        self.store.origin(object).map(|o| o.key_place("/metadata/name"))
+    }
+
+    /// Where a rule begins in its file.
+    pub(crate) fn place_of_rule(&self, rule: &RuleRef) -> Option<Place> {
+        self.store.origin(&rule.policy).map(|o| o.place(&pointer(rule)))
+    }
+
+    /// All that is written of a rule.
+    pub(crate) fn text_of_rule(&self, rule: &RuleRef) -> Option<Place> {
+        self.store.origin(&rule.policy).map(|o| o.whole(&pointer(rule)))
+    }
+
+    /// Everything that can be named as an end, for suggestions.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let workloads = self.objects.workloads.iter().map(|w| {
+            let r = &w.reference;
+            format!("{}/{}/{}", r.namespace_str(), r.kind, r.name)
+        });
+        let services = self.objects.services.iter();
+        let services = services.map(|s| format!("{}/{}/{}", s.meta.namespace, Kind::Service, s.meta.name));
+        let nodes = self.objects.nodes.iter().map(|n| format!("node/{}", n.meta.name));
+        self.objects.pods.iter().map(Pod::key).chain(workloads).chain(services).chain(nodes)
+    }
+}
+
+fn pointer(rule: &RuleRef) -> String {
+    format!("/spec/{}/{}", rule.direction, rule.index)
+}

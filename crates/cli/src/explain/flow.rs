@@ -1,0 +1,259 @@
+//! One flow with its verdict, as text and as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use tortie_model::{Direction, Family, ObjectRef};
+use tortie_policy::{FlowVerdict, Half, PairVerdict, RuleRef, Side};
+
+use super::end::End;
+use super::excerpt::excerpt;
+use super::port::{Asked, PortError};
+use super::{region, words};
+use crate::cluster::Offline;
+use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
+
+/// A question and its answer.
+pub(crate) struct Flow {
+    from: End,
+    to: End,
+    pub(super) from_side: Side,
+    pub(super) to_side: Side,
+    family: Option<Family>,
+    /// As it was asked, with a port's name rather than its number.
+    asked: Asked,
+    /// The Service that it goes through.
+    via: Option<String>,
+    answer: Answer,
+}
+
+enum Answer {
+    One(Box<FlowVerdict>),
+    All(Box<PairVerdict>),
+}
+
+/// What makes two answers the same although they are about different pods.
+#[derive(Debug, PartialEq, Eq)]
+struct Reason(Vec<(bool, Vec<ObjectRef>, Option<RuleRef>, Option<RuleRef>)>);
+
+impl Flow {
+    pub(crate) fn ask(
+        offline: &Offline,
+        from: &End,
+        to: &End,
+        family: Option<Family>,
+        asked: &Asked,
+        via: Option<&str>,
+    ) -> Result<Self, PortError> {
+        let side = |end: &End| end.side(offline, family).expect("it has a side in each of its families");
+        let (from_side, to_side) = (side(from), side(to));
+        let answer = match asked.traffic(to, family)? {
+            Some(traffic) => Answer::One(Box::new(offline.index.verdict(&from_side, &to_side, traffic))),
+            None => Answer::All(Box::new(offline.index.pair(&from_side, &to_side))),
+        };
+        let (from, to, asked, via) = (from.clone(), to.clone(), asked.clone(), via.map(str::to_owned));
+        Ok(Self { from, to, from_side, to_side, family, asked, via, answer })
+    }
+
+    pub(super) fn end(&self, direction: Direction) -> &End {
+        match direction {
+            Direction::Egress => &self.from,
+            Direction::Ingress => &self.to,
+        }
+    }
+
+    /// The other end, as the policies of a direction see it.
+    fn peer(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Egress => &self.to_side,
+            Direction::Ingress => &self.from_side,
+        }
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        let Answer::One(verdict) = &self.answer else { return None };
+        let half = |d: Direction| {
+            let half = verdict.half(d);
+            let nearest = half.nearest.as_ref().map(|n| n.rule.clone());
+            (half.is_allowed(), half.isolating(), half.decided_by(), nearest)
+        };
+        Some(Reason(Direction::BOTH.map(half).into()))
+    }
+
+    /// The pair and the port, without family.
+    fn subject(&self) -> String {
+        let mut out = format!("{} -> {}", self.from.name(), self.to.name());
+        if self.asked != Asked::Everything {
+            let _ = write!(out, "  {}", self.asked);
+        }
+        if let Some(service) = &self.via {
+            let _ = write!(out, "  behind Service {service}");
+        }
+        out
+    }
+
+    /// Everything below the headline.
+    fn body(&self, offline: &Offline) -> String {
+        match &self.answer {
+            Answer::One(verdict) => {
+                if let Some(shortcut) = verdict.shortcut {
+                    return format!("  {}\n", words::shortcut(shortcut));
+                }
+                Direction::BOTH.map(|d| self.half(offline, verdict.half(d))).concat()
+            }
+            Answer::All(pair) => match pair.shortcut {
+                Some(shortcut) => format!("  {}\n", words::shortcut(shortcut)),
+                None => region::text(offline, self, pair),
+            },
+        }
+    }
+
+    fn half(&self, offline: &Offline, half: &Half) -> String {
+        let direction = half.stack.direction();
+        let end = self.end(direction);
+        let verdict = if half.is_allowed() { styled(ALLOW, "allowed") } else { styled(DENY, "denied") };
+        let mut out = format!("\n  {} of {}: {verdict}", styled(STRONG, direction), end.name());
+        let policies = half.isolating();
+        if policies.is_empty() {
+            let _ = writeln!(out, ", {}", words::ungoverned(end, direction));
+            return out;
+        }
+        if let Some(rule) = half.decided_by() {
+            let _ = writeln!(out, " by {}", words::rule_name(&rule));
+            out.push_str(&cited(offline, &rule));
+        } else {
+            let _ = writeln!(out, ": {} selected by {}, and no rule allows it", who(end), many(policies.len()));
+        }
+        let _ = writeln!(out, "    isolated by");
+        for policy in &policies {
+            let place = offline.place_of(policy).map(|p| format!("  {}:{}", p.file.name(), p.line()));
+            let _ = writeln!(out, "      {policy}{}", styled(FAINT, place.unwrap_or_default()));
+        }
+        match &half.nearest {
+            Some(miss) => {
+                let _ =
+                    writeln!(out, "    the nearest rule is {}; it would allow this, but", words::rule_name(&miss.rule));
+                for line in words::near_miss(half, miss, self.peer(direction)) {
+                    let _ = writeln!(out, "      - {line}");
+                }
+                out.push_str(&cited(offline, &miss.rule));
+            }
+            None if !half.is_allowed() && half.decided_by().is_none() => {
+                let _ = writeln!(out, "    none of them has a rule for {direction}: they allow nothing");
+            }
+            None => {}
+        }
+        out
+    }
+
+    /// One line of JSON.
+    pub(crate) fn json(&self, offline: &Offline) -> Value {
+        let mut out = json!({
+            "from": self.from.name(),
+            "to": self.to.name(),
+            "family": self.family.map(Family::as_str),
+            "probe": self.asked.to_string(),
+            "via": if self.via.is_some() { "service" } else { "pod" },
+        });
+        let fields = match &self.answer {
+            Answer::One(verdict) => {
+                let half = |d: Direction| {
+                    let half = verdict.half(d);
+                    let mut value = super::json::half(offline, half);
+                    value["nearest"] = match &half.nearest {
+                        Some(miss) => json!({
+                            "rule": super::json::decided_by(offline, &miss.rule),
+                            "misses": words::near_miss(half, miss, self.peer(d)),
+                        }),
+                        None => Value::Null,
+                    };
+                    value
+                };
+                json!({
+                    "allowed": verdict.is_allowed(),
+                    "shortcut": verdict.shortcut.map(super::json::shortcut),
+                    "egress": half(Direction::Egress),
+                    "ingress": half(Direction::Ingress),
+                })
+            }
+            Answer::All(pair) => json!({
+                "shortcut": pair.shortcut.map(super::json::shortcut),
+                "regions": region::json(offline, pair),
+            }),
+        };
+        if let (Value::Object(out), Value::Object(fields)) = (&mut out, fields) {
+            out.extend(fields);
+        }
+        out
+    }
+}
+
+/// A rule's place and text.
+pub(super) fn cited(offline: &Offline, rule: &RuleRef) -> String {
+    let Some(place) = offline.place_of_rule(rule) else { return String::new() };
+    let at = styled(FAINT, format_args!("{}:{}", place.file.name(), place.line()));
+    let text = offline.text_of_rule(rule).map(|p| excerpt(&p, 6)).unwrap_or_default();
+    format!("    {at}\n{text}")
+}
+
+fn who(end: &End) -> &'static str {
+    match end {
+        End::Pod(_) => "the pod is",
+        End::Node(_) | End::Address(_) => "it is",
+    }
+}
+
+fn many(policies: usize) -> String {
+    if policies == 1 { "one policy".to_owned() } else { format!("{policies} policies") }
+}
+
+/// All answers: families that agree together, pairs that are decided alike told once.
+pub(crate) fn text(offline: &Offline, flows: &[Flow]) -> String {
+    // Families first: neighbours with the same subject and the same text.
+    let mut told: Vec<(Vec<&Flow>, String)> = Vec::new();
+    for flow in flows {
+        let body = flow.body(offline);
+        match told.iter_mut().find(|(flows, text)| flows[0].subject() == flow.subject() && *text == body) {
+            Some((flows, _)) => flows.push(flow),
+            None => told.push((vec![flow], body)),
+        }
+    }
+    // Then pairs: the same reason, told of the first.
+    let mut groups: Vec<(Vec<Vec<&Flow>>, String)> = Vec::new();
+    for (flows, body) in told {
+        let alike = |first: &[&Flow]| {
+            let same = |a: &Flow, b: &Flow| a.family == b.family && a.asked == b.asked && a.reason() == b.reason();
+            flows[0].reason().is_some() && first.len() == flows.len() && same(first[0], flows[0])
+        };
+        match groups.iter_mut().find(|(members, _)| alike(&members[0])) {
+            Some((members, _)) => members.push(flows),
+            None => groups.push((vec![flows], body)),
+        }
+    }
+    let mut out = String::new();
+    for (i, (members, body)) in groups.iter().enumerate() {
+        if i > 0 {
+            out.push('\n');
+        }
+        let first = &members[0];
+        let families: Vec<&str> = first.iter().filter_map(|f| f.family).map(Family::as_str).collect();
+        let verdict = match &first[0].answer {
+            Answer::One(v) if v.is_allowed() => format!("{}  ", styled(ALLOW.bold(), "ALLOWED")),
+            Answer::One(_) => format!("{}  ", styled(DENY.bold(), "DENIED")),
+            Answer::All(_) => String::new(),
+        };
+        let families = match families.is_empty() {
+            true => String::new(),
+            false => format!("  {}", styled(FAINT, families.join(" and "))),
+        };
+        let _ = writeln!(out, "{verdict}{}{families}", styled(STRONG, first[0].subject()));
+        out.push_str(body);
+        if members.len() > 1 {
+            let _ = writeln!(out, "\n  decided alike, by the same rules:");
+            for member in &members[1..] {
+                let _ = writeln!(out, "    {}", member[0].subject());
+            }
+        }
+    }
+    out
+}

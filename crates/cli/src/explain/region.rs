@@ -1,0 +1,137 @@
+//! Everything between two ends at once: which packets pass, and by which rules.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+use serde_json::{Value, json};
+use tortie_model::{Direction, IpProtocol};
+use tortie_policy::{Outcome, PairVerdict, RuleRef, Scope, Stack, Verdict};
+
+use super::flow::{Flow, cited};
+use super::words;
+use crate::cluster::Offline;
+use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
+
+/// What decided a region: the rules of both directions, egress first.
+type Rules = [(Verdict, Option<RuleRef>); 2];
+
+fn rules(pair: &PairVerdict, outcome: &(Outcome, Outcome)) -> Rules {
+    let rule = |stack: &Stack, outcome: &Outcome| match outcome.by {
+        tortie_policy::By::Rule(position) => stack.rule_ref(position),
+        _ => None,
+    };
+    [(outcome.0.verdict, rule(&pair.egress, &outcome.0)), (outcome.1.verdict, rule(&pair.ingress, &outcome.1))]
+}
+
+fn passes(rules: &Rules) -> bool {
+    rules.iter().all(|(v, _)| *v == Verdict::Allow)
+}
+
+/// Regions that the same rules decide together, those that pass first.
+fn grouped(pair: &PairVerdict) -> Vec<(Rules, Vec<Scope>)> {
+    let mut groups: Vec<(Rules, Vec<Scope>)> = Vec::new();
+    for (scope, outcome) in pair.regions.iter() {
+        let rules = rules(pair, outcome);
+        match groups.iter_mut().find(|(r, _)| *r == rules) {
+            Some((_, scopes)) => scopes.push(scope),
+            None => groups.push((rules, vec![scope])),
+        }
+    }
+    groups.sort_by_key(|(rules, _)| !passes(rules));
+    groups
+}
+
+/// `TCP 53, 9153; UDP 53`, or `everything else`.
+fn scopes_text(scopes: &[Scope], only: bool) -> String {
+    let mut protocols: BTreeMap<IpProtocol, Vec<String>> = BTreeMap::new();
+    let mut rest = false;
+    for scope in scopes {
+        match scope {
+            Scope::Rest => rest = true,
+            Scope::Range(protocol, range) => protocols.entry(*protocol).or_default().push(range_text(*protocol, range)),
+        }
+    }
+    if rest {
+        // The ranges beside the rest are what the other groups leave over: nobody wants to read them.
+        return if only { "everything".to_owned() } else { "everything else".to_owned() };
+    }
+    let texts = protocols.into_iter().map(|(p, ranges)| format!("{p} {}", ranges.join(", ")));
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+fn range_text(protocol: IpProtocol, range: &RangeInclusive<u16>) -> String {
+    let (first, last) = (*range.start(), *range.end());
+    if *range == protocol.details() {
+        "all".to_owned()
+    } else if protocol.is_icmp() {
+        format!("type {}", first >> 8)
+    } else if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
+    }
+}
+
+pub(super) fn text(offline: &Offline, flow: &Flow, pair: &PairVerdict) -> String {
+    let groups = grouped(pair);
+    let mut out = String::new();
+    for (rules, scopes) in &groups {
+        let verdict = if passes(rules) { styled(ALLOW.bold(), "ALLOWED") } else { styled(DENY.bold(), "DENIED ") };
+        let _ = writeln!(out, "\n  {verdict}  {}", styled(STRONG, scopes_text(scopes, groups.len() == 1)));
+        for (direction, (verdict, rule)) in Direction::BOTH.into_iter().zip(rules) {
+            let stack = match direction {
+                Direction::Egress => &pair.egress,
+                Direction::Ingress => &pair.ingress,
+            };
+            let (name, end) = (styled(STRONG, direction), flow.end(direction));
+            match (verdict, rule) {
+                (Verdict::Allow, Some(rule)) => {
+                    let _ = writeln!(out, "  {name} of {}: allowed by {}", end.name(), words::rule_name(rule));
+                    out.push_str(&cited(offline, rule));
+                }
+                (Verdict::Deny, Some(rule)) => {
+                    let _ = writeln!(out, "  {name} of {}: denied by {}", end.name(), words::rule_name(rule));
+                    out.push_str(&cited(offline, rule));
+                }
+                (Verdict::Allow, None) => {
+                    let _ = writeln!(out, "  {name} of {}: allowed, {}", end.name(), words::ungoverned(end, direction));
+                }
+                (Verdict::Deny, None) => {
+                    let _ = writeln!(out, "  {name} of {}: denied, isolated by", end.name());
+                    for policy in stack.policies() {
+                        let place = offline.place_of(&policy.object);
+                        let place = place.map(|p| format!("  {}:{}", p.file.name(), p.line())).unwrap_or_default();
+                        let _ = writeln!(out, "    {}{}", policy.object, styled(FAINT, place));
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// One item a region: `{"protocol","range","allowed","egress","ingress"}`; protocol null stands for all that no other
+/// item names.
+pub(super) fn json(offline: &Offline, pair: &PairVerdict) -> Vec<Value> {
+    let item = |(scope, outcome): (Scope, &(Outcome, Outcome))| {
+        let rules = rules(pair, outcome);
+        let half = |stack: &Stack, (verdict, rule): &(Verdict, Option<RuleRef>)| {
+            let isolating: Vec<String> = stack.policies().map(|p| p.object.to_string()).collect();
+            let decided = rule.as_ref().map(|r| super::json::decided_by(offline, r));
+            json!({"allowed": *verdict == Verdict::Allow, "isolating": isolating, "decided_by": decided})
+        };
+        let (protocol, range) = match scope {
+            Scope::Range(protocol, range) => (Some(protocol.to_string()), Some([*range.start(), *range.end()])),
+            Scope::Rest => (None, None),
+        };
+        json!({
+            "protocol": protocol,
+            "range": range,
+            "allowed": passes(&rules),
+            "egress": half(&pair.egress, &rules[0]),
+            "ingress": half(&pair.ingress, &rules[1]),
+        })
+    };
+    pair.regions.iter().map(item).collect()
+}
