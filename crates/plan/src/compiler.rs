@@ -125,7 +125,8 @@ impl Compiler {
         let withdrawn = self.withdraw(&owners, &wanted);
         let ranges = self.ranges(&wanted);
 
-        let old = ids(withdrawn.addresses.values(), &withdrawn.ranges);
+        // What is withdrawn may still be under way in the kernel.
+        let old = ids(self.current.addresses.values(), &self.current.ranges);
         let new = ids(target.values(), &ranges);
         self.classify();
         self.close_what_is_too_big(&mut wanted, &old, &new);

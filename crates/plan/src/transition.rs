@@ -27,7 +27,8 @@ use crate::plan::Plan;
 /// a new profile only with an identity of phase 3.
 ///
 /// The promise is per direction: a packet that is under way while both ends change may meet the old egress and the new
-/// ingress policies. Revocation after the transition sees to such connections.
+/// ingress policies. Revocation after the transition sees to such connections. And it is not made to a packet that is
+/// under way at a pod while that pod is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The current plan without the pods that are gone. Equal to it when none is.
