@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tortie_netlink::nft::{Batch, Op, TableFlags, TableId, TableState, generation, read_rules, read_table};
-use tortie_netlink::{Buffers, Errno, Error, Protocol, Socket};
+use tortie_netlink::nft::{
+    Batch, Op, TableFlags, TableId, TableState, generation, read_rules, read_table, read_tables,
+};
+use tortie_netlink::{Buffers, Error, Protocol, Socket};
 use tortie_plan::nft::{ChainMeaning, Phase, Step, chain_meaning, steps};
 use tortie_ruleset::{Family, Table};
 
@@ -89,8 +91,16 @@ impl Nftables {
     }
 
     /// Makes the table, or takes it over. Both flags or none: a table with an owner that does not persist would go
-    /// with its owner, and leave everything open.
+    /// with its owner, and leave everything open. The flags of a table that is there stay: the kernel refuses others.
     fn make(&mut self) -> Result<(), DataplaneError> {
+        let table = self.id.to_string();
+        let there = match read_tables(&mut self.socket) {
+            Ok(tables) => tables.into_iter().find(|t| t.table == self.id),
+            Err(source) => return Err(DataplaneError::Unreadable { table, source }),
+        };
+        if there.as_ref().is_some_and(|t| t.owner.is_some_and(|port| port != self.socket.port())) {
+            return Err(DataplaneError::Owned { table });
+        }
         let mut add = |flags| {
             Batch::of(&[Op::AddTable { table: self.id.clone(), flags }])
                 .map_err(Error::from)
@@ -101,20 +111,7 @@ impl Nftables {
             return Ok(());
         }
         self.protection = Protection::Plain;
-        match add(TableFlags::NONE) {
-            Err(error) if error.errno() == Some(Errno::PERM) => Err(self.not_ours(error)),
-            other => other.map_err(|error| self.refused(error)),
-        }
-    }
-
-    /// `EPERM`, because the table is another's or because nothing may be changed at all.
-    fn not_ours(&mut self, error: Error) -> DataplaneError {
-        let owner = tortie_netlink::nft::read_tables(&mut self.socket).ok();
-        let owner = owner.and_then(|tables| tables.into_iter().find(|t| t.table == self.id)?.owner);
-        match owner {
-            Some(port) if port != self.socket.port() => DataplaneError::Owned { table: self.id.to_string() },
-            _ => self.refused(error),
-        }
+        if there.is_some() { Ok(()) } else { add(TableFlags::NONE).map_err(|error| self.refused(error)) }
     }
 
     fn refused(&self, source: Error) -> DataplaneError {
@@ -242,7 +239,10 @@ impl Dataplane for Nftables {
     }
 
     fn verify(&mut self, expected: &Table) -> Result<Vec<Difference>, DataplaneError> {
-        let Some(state) = self.state()? else { return Ok(vec![Difference::NoTable]) };
+        let Some(state) = self.state()? else {
+            self.held = None;
+            return Ok(vec![Difference::NoTable]);
+        };
         let mut out: Vec<Difference> = state.foreign.into_iter().map(Difference::Foreign).collect();
         out.extend(differences(expected, &state.table));
         if !out.is_empty() {

@@ -1,0 +1,237 @@
+//! Loading, reading back, protecting and mending the table.
+
+use libtest_mimic::Trial;
+use tortie_dataplane::{Dataplane, DataplaneError, Difference, Nftables, NftablesOptions, Protection};
+use tortie_netlink::nft::{Batch, Op, Place, TableFlags, TableId};
+use tortie_netlink::{Buffers, Protocol, Socket};
+use tortie_plan::nft::{Lowering, Options, Phase, Target, phases};
+use tortie_plan::{Compiler, Plan};
+use tortie_ruleset::{Chain, Element, Expr, Family, Rule, Table, Verdict};
+
+use crate::cluster::{cluster, facts};
+use crate::sandbox::nft_list;
+use crate::trial;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("table::every_limit_loads_the_same_table", every_limit_loads_the_same_table),
+        trial("table::a_transition_through_small_transactions", a_transition_through_small_transactions),
+        trial("table::nft_lists_it", nft_lists_it),
+        trial("table::nobody_else_can_change_it", nobody_else_can_change_it),
+        trial("table::a_new_process_takes_over", a_new_process_takes_over),
+        trial("table::changes_by_others_are_found_and_mended", changes_by_others_are_found_and_mended),
+        trial("table::others_may_change_their_own", others_may_change_their_own),
+        trial("table::lost_answers_are_made_up_for", lost_answers_are_made_up_for),
+        trial("table::a_table_that_is_gone_is_made_again", a_table_that_is_gone_is_made_again),
+    ]
+}
+
+fn plan(turn: u32) -> Plan {
+    Compiler::new().compile(&cluster(turn), &facts())
+}
+
+fn open(options: NftablesOptions) -> Nftables {
+    Nftables::open(options).expect("a dataplane")
+}
+
+fn plain() -> NftablesOptions {
+    NftablesOptions { own: false, ..NftablesOptions::default() }
+}
+
+fn go(dataplane: &mut Nftables, targets: &[Target]) -> Table {
+    let held = dataplane.read().expect("read").expect("a table");
+    for phase in phases(&held, targets) {
+        dataplane.apply(&phase).unwrap_or_else(|e| panic!("{e}"));
+    }
+    targets.last().expect("a target").table.clone()
+}
+
+fn load(dataplane: &mut Nftables, turn: u32) -> Table {
+    go(dataplane, &Lowering::new(Options::default(), None).start(&plan(turn)))
+}
+
+fn stranger() -> Socket {
+    Socket::open(Protocol::Netfilter).expect("a socket")
+}
+
+fn commit(socket: &mut Socket, ops: &[Op]) -> Result<(), tortie_netlink::Error> {
+    Batch::of(ops).expect("encode").commit(socket, None)
+}
+
+fn every_limit_loads_the_same_table() {
+    for batch_limit in [4 << 10, 16 << 10, usize::MAX] {
+        let mut dataplane = open(NftablesOptions { batch_limit, ..plain() });
+        let table = load(&mut dataplane, 5);
+        assert!(dataplane.read().expect("read").as_ref() == Some(&table), "limit {batch_limit}");
+        assert_eq!(dataplane.verify(&table).expect("read"), []);
+        commit(&mut stranger(), &[Op::DeleteTable { table: TableId::from(&table) }]).expect("delete");
+    }
+}
+
+fn a_transition_through_small_transactions() {
+    for batch_limit in [4 << 10, usize::MAX] {
+        let mut dataplane = open(NftablesOptions { batch_limit, ..plain() });
+        let mut compiler = Compiler::new();
+        let mut lowering = Lowering::new(Options::default(), None);
+        let mut held = go(&mut dataplane, &lowering.start(&compiler.compile(&cluster(0), &facts())));
+        for turn in 1..8 {
+            let targets = lowering.advance(&compiler.advance(&cluster(turn), &facts()));
+            for phase in phases(&held, &targets) {
+                dataplane.apply(&phase).unwrap_or_else(|e| panic!("limit {batch_limit}, turn {turn}: {e}"));
+                assert_eq!(dataplane.verify(&phase.table).expect("read"), [], "limit {batch_limit}, turn {turn}");
+                held = phase.table;
+            }
+            assert!(Some(&held) == targets.last().map(|t| &t.table));
+        }
+        commit(&mut stranger(), &[Op::DeleteTable { table: TableId::from(&held) }]).expect("delete");
+    }
+}
+
+fn nft_lists_it() {
+    let mut dataplane = open(NftablesOptions::default());
+    // With and without a map of port ranges.
+    let mut tables = vec![load(&mut dataplane, 3)];
+    let Some(text) = nft_list() else { return };
+    check_listing(&text, &tables[0]);
+    let held = dataplane.read().expect("read").expect("a table");
+    tables.push(go(&mut dataplane, &Lowering::new(Options::default(), Some(&held)).start(&plan(4))));
+    check_listing(&nft_list().expect("nft was there"), &tables[1]);
+    assert!(tables.iter().any(|t| t.maps.iter().any(|(n, (_, e))| n.starts_with("prr.") && e.len() > 1)));
+}
+
+fn check_listing(text: &str, table: &Table) {
+    assert_eq!(text.matches("\n\tchain ").count(), table.chains.len(), "{text}");
+    let listed = text.matches("\n\tmap ").count() + text.matches("\n\tset ").count();
+    assert_eq!(listed, table.maps.len(), "{text}");
+    for words in ["vmap @iact", "log prefix \"tortie D ", "comment \"no rule of NetworkPolicy/ns/in", "policy accept;"]
+    {
+        assert!(text.contains(words), "no {words:?} in\n{text}");
+    }
+}
+
+fn nobody_else_can_change_it() {
+    let mut dataplane = open(NftablesOptions::default());
+    let table = load(&mut dataplane, 1);
+    if dataplane.protection() == Protection::Plain {
+        return eprintln!("skipped: this kernel does not keep a table without its owner (Linux 6.9)");
+    }
+    assert!(commit(&mut stranger(), &[Op::DeleteTable { table: TableId::from(&table) }]).is_err());
+    let second = Nftables::open(NftablesOptions::default());
+    assert!(matches!(second, Err(DataplaneError::Owned { .. })), "{second:?}");
+    drop(dataplane);
+    assert!(open(plain()).read().expect("read") == Some(table), "it outlives its owner");
+}
+
+fn a_new_process_takes_over() {
+    for own in [true, false] {
+        let options = NftablesOptions { own, table: format!("tortie_{own}"), ..NftablesOptions::default() };
+        let lower = Options { table: options.table.clone(), ..Options::default() };
+        let before = {
+            let mut dataplane = open(options.clone());
+            go(&mut dataplane, &Lowering::new(lower.clone(), None).start(&plan(1)))
+        };
+        let mut dataplane = open(options);
+        let found = dataplane.read().expect("read").expect("a table");
+        assert!(found == before);
+        // The same cluster: nothing to do.
+        assert!(Lowering::resume(lower.clone(), &found, &plan(1)).is_some());
+        // Another one: numbers of before mean nothing now.
+        assert!(Lowering::resume(lower.clone(), &found, &plan(2)).is_none());
+        let after = go(&mut dataplane, &Lowering::new(lower, Some(&found)).start(&plan(2)));
+        assert_eq!(dataplane.verify(&after).expect("read"), []);
+        assert!(after.maps.keys().all(|m| !found.maps.contains_key(m)));
+    }
+}
+
+fn changes_by_others_are_found_and_mended() {
+    let mut dataplane = open(plain());
+    let table = load(&mut dataplane, 1);
+    let id = TableId::from(&table);
+    let (spec, elements) = &table.maps["dec.1"];
+    let (local_spec, _) = &table.maps["local4.1"];
+    let first = elements.iter().find(|e| matches!(e, Element::Range { .. })).expect("a row").clone();
+    let open_chain = table.chains.keys().find(|c| c.starts_with("deny_i")).expect("a chain").clone();
+    let rule = Rule { exprs: vec![Expr::Verdict(Verdict::Accept)], comment: None };
+    let foreign = |n: u8| Element::key(vec![10, 244, 1, n]);
+    let mischief = [
+        Op::DeleteElements { table: id.clone(), map: "dec.1".into(), spec: spec.clone(), elements: vec![first] },
+        Op::AddElements {
+            table: id.clone(),
+            map: "local4.1".into(),
+            spec: local_spec.clone(),
+            elements: vec![foreign(99)],
+        },
+        Op::AddRule { table: id.clone(), chain: open_chain.clone(), place: Place::Start, rule },
+        Op::AddChain { table: id.clone(), chain: "mine".into(), base: None },
+    ];
+    commit(&mut stranger(), &mischief).expect("commit");
+    let found = dataplane.verify(&table).expect("read");
+    let expected = [
+        Difference::Elements { map: "dec.1".into(), missing: 1, foreign: 0, changed: 0 },
+        Difference::Elements { map: "local4.1".into(), missing: 0, foreign: 1, changed: 0 },
+        Difference::Rules { chain: open_chain, first: 0 },
+        Difference::ChainForeign("mine".into()),
+    ];
+    for one in &expected {
+        assert!(found.contains(one), "{one:?} is not in {found:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    dataplane.apply(&Phase { after_grace: false, steps: vec![], table: table.clone() }).expect("mend");
+    assert_eq!(dataplane.verify(&table).expect("read"), []);
+    // Unnoticed before the next phase: then while it is applied.
+    commit(&mut stranger(), &mischief[..2]).expect("commit");
+    let targets = [Target { table: load_only(2, &table), after_grace: false }];
+    let mut repaired = Vec::new();
+    for phase in phases(&table, &targets) {
+        repaired.extend(dataplane.apply(&phase).expect("apply").repaired);
+    }
+    assert_eq!(dataplane.verify(&targets[0].table).expect("read"), []);
+    assert!(repaired.contains(&expected[0]) && repaired.contains(&expected[1]), "{repaired:?}");
+}
+
+fn load_only(turn: u32, actual: &Table) -> Table {
+    Lowering::new(Options::default(), Some(actual)).start(&plan(turn)).remove(0).table
+}
+
+fn others_may_change_their_own() {
+    for own in [true, false] {
+        let name = format!("tortie_{own}");
+        let mut dataplane = open(NftablesOptions { own, table: name.clone(), ..NftablesOptions::default() });
+        let mut lowering = Lowering::new(Options { table: name, ..Options::default() }, None);
+        let mut compiler = Compiler::new();
+        let mut held = go(&mut dataplane, &lowering.start(&compiler.compile(&cluster(0), &facts())));
+        let mut other = stranger();
+        for turn in 1..6 {
+            for phase in phases(&held, &lowering.advance(&compiler.advance(&cluster(turn), &facts()))) {
+                let theirs = TableId::new(Family::Ip, &format!("theirs{turn}"));
+                commit(&mut other, &[Op::AddTable { table: theirs, flags: TableFlags::NONE }]).expect("commit");
+                assert_eq!(dataplane.apply(&phase).expect("apply").repaired, []);
+                held = phase.table;
+            }
+        }
+        assert_eq!(dataplane.verify(&held).expect("read"), []);
+    }
+}
+
+fn lost_answers_are_made_up_for() {
+    let buffers = Buffers { send: 1 << 20, receive: 2 << 10 };
+    let mut dataplane = open(NftablesOptions { buffers, ..plain() });
+    let table = load(&mut dataplane, 1);
+    // A phase that deletes what is not there. Every refusal is answered, and so many answers do not fit: what became
+    // of the transaction is not known.
+    let mut imagined = table.clone();
+    imagined.chains.extend((0..2000).map(|n| (format!("absent{n}"), Chain::default())));
+    for phase in phases(&imagined, &[Target { table: table.clone(), after_grace: false }]) {
+        dataplane.apply(&phase).unwrap_or_else(|e| panic!("{e}"));
+    }
+    assert_eq!(dataplane.verify(&table).expect("read"), []);
+}
+
+fn a_table_that_is_gone_is_made_again() {
+    let mut dataplane = open(plain());
+    let table = load(&mut dataplane, 1);
+    commit(&mut stranger(), &[Op::DeleteTable { table: TableId::from(&table) }]).expect("delete");
+    assert_eq!(dataplane.verify(&table).expect("read"), [Difference::NoTable]);
+    dataplane.apply(&Phase { after_grace: false, steps: vec![], table: table.clone() }).expect("mend");
+    assert_eq!(dataplane.verify(&table).expect("read"), []);
+}
