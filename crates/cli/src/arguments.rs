@@ -15,6 +15,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[cfg(target_os = "linux")]
+    Lab(crate::lab::arguments::Lab),
     Explain(Explain),
     Check(Check),
     Examples(Examples),

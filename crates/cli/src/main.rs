@@ -11,6 +11,8 @@ mod examples;
 mod explain;
 mod failure;
 mod input;
+#[cfg(target_os = "linux")]
+mod lab;
 mod terminal;
 mod welcome;
 
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Examples(args)) => examples::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
+        #[cfg(target_os = "linux")]
+        Some(Command::Lab(args)) => lab::run(&args),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -51,10 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tortie-analysis",
         ],
     ),
-    (
-        "tortie",
-        &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan", "tortie-analysis", "tortie-lab"],
-    ),
+    ("tortie", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan", "tortie-analysis", "tortie-lab"]),
     ("tortie-testkit", &["tortie-model", "tortie-manifest", "tortie-policy"]),
 ];
 

@@ -1,13 +1,14 @@
 //! Speaking with a lab that runs in another process of the same user: a request and a reply, one line of JSON each,
 //! over a socket with an abstract name. Such a name is no file, so a lab that was killed leaves nothing behind.
 
+pub mod background;
 mod client;
 mod server;
 mod wire;
 
 pub use client::{Connection, labs};
-pub use server::Listener;
-pub use wire::{NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, SourceFile, Status};
+pub use server::{Goodbye, Listener};
+pub use wire::{Input, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, SourceFile, Status};
 
 use std::io;
 

@@ -8,7 +8,7 @@ use tortie_manifest::{Diagnostic, LoadOptions, Loaded, Memory, Place, Severity, 
 use tortie_model::ObjectRef;
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::control::{NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, SourceFile, Status};
+use crate::control::{Input, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status};
 use crate::exec::EnterSpec;
 use crate::pod::Place as LabPlace;
 use crate::resolver;
@@ -50,20 +50,27 @@ impl Session {
         Ok(session)
     }
 
+    /// How many nodes and pods there are.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        (self.cluster.staged().nodes.len(), self.cluster.staged().pods.len())
+    }
+
     /// Meets a request.
     pub fn answer(&mut self, request: Request) -> Reply {
         let done = match request {
             Request::Status => Ok(Reply::Status(self.status())),
-            Request::Apply(files) => self.change(&files, |store, loaded| {
+            Request::Apply(input) => self.change(&input, |store, loaded| {
                 store.apply(&loaded.objects);
                 Ok(())
             }),
-            Request::Delete(files) => self.change(&files, |store, loaded| {
+            Request::Delete(input) => self.change(&input, |store, loaded| {
                 let delete = |o: &tortie_manifest::LoadedObject| store.delete(&o.object.reference());
                 loaded.objects.iter().try_for_each(delete).map_err(|e| SessionError::Input(e.to_string()))
             }),
             Request::Probe { from, to, probe } => self.probe(&from, &to, &probe),
             Request::Enter { place } => self.enter(&place),
+            // The listener ends the lab before anybody asks here.
             Request::Down => Ok(Reply::Done),
         };
         done.unwrap_or_else(|e| Reply::Failed(e.to_string()))
@@ -79,12 +86,13 @@ impl Session {
     /// Changes the objects, all or nothing.
     fn change(
         &mut self,
-        files: &[SourceFile],
+        input: &Input,
         change: impl FnOnce(&mut Store, &Loaded) -> Result<(), SessionError>,
     ) -> Result<Reply, SessionError> {
+        let files = &input.files;
         let memory = Memory::new(files.iter().map(|f| (f.path.clone(), f.text.clone())));
         let paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
-        let loaded = load(&memory, &paths, &LoadOptions::default());
+        let loaded = load(&memory, &paths, &LoadOptions { namespace: input.namespace.as_str().into() });
         let render = |d: &Diagnostic| d.render(false);
         let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(render);
         let errors: Vec<String> = errors.collect();

@@ -31,43 +31,59 @@ impl Listener {
         &self.name
     }
 
-    /// Answers requests one after the other, until one of them was [`Request::Down`].
+    /// Answers requests one after the other, until one of them is [`Request::Down`]: then the name is free again, and
+    /// whoever asked is told by [`Goodbye::say`].
     ///
     /// # Errors
     /// When no connection can be accepted any more. What happens to one connection does not end the lab.
-    pub fn serve(&self, mut answer: impl FnMut(Request) -> Reply) -> Result<(), ControlError> {
+    pub fn serve(self, mut answer: impl FnMut(Request) -> Reply) -> Result<Goodbye, ControlError> {
         loop {
             let (stream, _) = self.socket.accept().map_err(|source| ControlError::Io {
                 name: self.name.clone(),
                 operation: "accept",
                 source,
             })?;
-            if same_user(&self.name, &stream).is_ok() && converse(stream, &mut answer).unwrap_or(false) {
-                return Ok(());
+            if same_user(&self.name, &stream).is_ok()
+                && let Ok(Some(stream)) = converse(stream, &mut answer)
+            {
+                return Ok(Goodbye(stream));
             }
         }
     }
 }
 
-/// Whether the lab was asked to end.
-fn converse(stream: UnixStream, answer: &mut impl FnMut(Request) -> Reply) -> std::io::Result<bool> {
+/// Somebody who waits for the lab to end.
+#[derive(Debug)]
+#[must_use]
+pub struct Goodbye(UnixStream);
+
+impl Goodbye {
+    /// Tells them that it has. They may be gone by now.
+    pub fn say(mut self) {
+        let _ = send(&mut self.0, &Reply::Done);
+    }
+}
+
+fn send(stream: &mut UnixStream, reply: &Reply) -> std::io::Result<()> {
+    let mut text = serde_json::to_string(reply).expect("replies are plain data");
+    text.push('\n');
+    stream.write_all(text.as_bytes())
+}
+
+/// Answers until the other side has no more questions; gives the stream back when the lab is asked to end.
+fn converse(stream: UnixStream, answer: &mut impl FnMut(Request) -> Reply) -> std::io::Result<Option<UnixStream>> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     while stream.read_line(&mut line)? > 0 {
-        let (reply, down) = match serde_json::from_str(&line) {
-            Ok(Request::Down) => (Reply::Done, true),
-            Ok(request) => (answer(request), false),
-            Err(e) => (Reply::Failed(format!("this lab is of another version of tortie: {e}")), false),
+        let reply = match serde_json::from_str(&line) {
+            Ok(Request::Down) => return Ok(Some(stream.into_inner())),
+            Ok(request) => answer(request),
+            Err(e) => Reply::Failed(format!("this lab is of another version of tortie: {e}")),
         };
-        let mut text = serde_json::to_string(&reply).expect("replies are plain data");
-        text.push('\n');
-        stream.get_mut().write_all(text.as_bytes())?;
-        if down {
-            return Ok(true);
-        }
+        send(stream.get_mut(), &reply)?;
         line.clear();
     }
-    Ok(false)
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -81,12 +97,12 @@ mod tests {
         let listener = Listener::bind(&name).unwrap();
         assert!(matches!(Listener::bind(&name), Err(ControlError::Running(_))));
         assert!(labs().contains(&name));
-        let served = std::thread::spawn(move || listener.serve(|r| Reply::Failed(format!("{r:?}"))));
+        let served = std::thread::spawn(move || listener.serve(|r| Reply::Failed(format!("{r:?}"))).unwrap().say());
         let mut connection = Connection::open(&name).unwrap();
         let refused = connection.ask(&Request::Status).unwrap_err();
         assert_eq!(refused.to_string(), "Status");
         assert_eq!(connection.ask(&Request::Down).unwrap(), Reply::Done);
-        served.join().unwrap().unwrap();
+        served.join().unwrap();
         assert!(matches!(Connection::open(&name), Err(ControlError::NotRunning(_))));
     }
 

@@ -15,6 +15,15 @@ pub struct SourceFile {
     pub text: String,
 }
 
+/// Manifests for a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// The texts.
+    pub files: Vec<SourceFile>,
+    /// Namespace of objects that say none.
+    pub namespace: String,
+}
+
 /// What a lab can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -22,9 +31,9 @@ pub enum Request {
     /// What it consists of.
     Status,
     /// Add or change objects.
-    Apply(Vec<SourceFile>),
+    Apply(Input),
     /// Delete objects.
-    Delete(Vec<SourceFile>),
+    Delete(Input),
     /// Send packets, both families.
     Probe {
         /// Who sends.

@@ -1,0 +1,188 @@
+//! Arguments of `tortie lab`.
+
+use std::ffi::OsString;
+
+use clap::{Args, Subcommand};
+
+use crate::arguments::Format;
+
+/// Name that a lab has unless told otherwise.
+const NAME: &str = "tortie";
+
+/// A cluster made of network namespaces, with the kernel's own enforcement: real packets, no root, no images
+#[derive(Debug, Args)]
+pub(crate) struct Lab {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    Run(Run),
+    Up(Up),
+    Status(Status),
+    Apply(Apply),
+    Delete(Delete),
+    Probe(Probe),
+    Exec(Exec),
+    Down(Down),
+}
+
+/// Play a practical: apply its files step by step, send real packets, show who reaches whom
+///
+/// PATH is a case file, or a folder: every `*.case.yaml` in it, or, when there is none, its manifests applied at once.
+/// Exits with 1 when anything differs from what is expected or predicted, with 2 when no packets could be sent.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie lab run                                the practical that is built in
+  tortie lab run k8s/                           your own manifests
+  tortie lab run practicals/three-namespaces-hardened -o json")]
+pub(crate) struct Run {
+    /// A case, or a folder of cases or manifests; without it, the built-in practical
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// Namespace of objects that say none
+    #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+    /// How results are written: matrices for people, or a line of JSON a probe
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: Format,
+}
+
+/// Which lab.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Name of the lab
+    #[arg(long, value_name = "LAB", default_value = NAME)]
+    pub(crate) name: String,
+}
+
+/// Start a cluster to play with; it lives until Ctrl-C, or with --detach until `tortie lab down`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie lab up -f practicals/three-namespaces/Creating-ns-pods-labels.yaml --detach
+  tortie lab up --nodes 3 --name mine -f k8s/")]
+pub(crate) struct Up {
+    /// File or folder with manifests, or `-` for standard input; may be given several times
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub(crate) files: Vec<String>,
+    /// Namespace of objects that say none
+    #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+    /// Least number of nodes
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) nodes: u32,
+    /// Most pods that one workload makes
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) replicas: u32,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Go on in the background
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// This is the process in the background.
+    #[arg(long, hide = true)]
+    pub(crate) in_background: bool,
+}
+
+/// Show nodes, pods with their addresses, Services and policies
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tortie lab status -o json")]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// How it is written
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: Format,
+}
+
+/// Add or change objects; what changed is enforced when this returns
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tortie lab apply -f practicals/three-namespaces/block-all-traffic-namespace.yaml")]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Delete objects
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tortie lab delete -f practicals/three-namespaces/block-all-traffic-namespace.yaml")]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Files for a lab.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// File or folder with manifests, or `-` for standard input; may be given several times
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    pub(crate) files: Vec<String>,
+    /// Namespace of objects that say none
+    #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+/// Send packets and say what became of them, and which rule dropped them
+///
+/// FROM and TO are `namespace/pod` (with `*`), `namespace/Kind/name`, `node/NAME`, `internet`, an address, or, for TO, a
+/// Service as `namespace/name`. Exits with 1 when packets and engine disagree, or a packet is lost.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie lab probe prod/prod1 qa/qa1 TCP/8888
+  tortie lab probe 'dev/*' 'prod/*' ping
+  tortie lab probe prod/prod1 - dns:www.example.com")]
+pub(crate) struct Probe {
+    /// Who sends
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// Who should answer; `-` for names to be resolved
+    #[arg(value_name = "TO", allow_hyphen_values = true)]
+    pub(crate) to: String,
+    /// `ping`, `TCP/80`, `UDP/53`, `TCP/http` (a port's name) or `dns:NAME`
+    #[arg(value_name = "PROBE", default_value = "ping")]
+    pub(crate) probe: String,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// How it is written
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: Format,
+}
+
+/// Run a program of this machine in the network of a pod or node, as its root
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie lab exec prod/prod1 -- sh
+  tortie lab exec node/node-1 -- ip route")]
+pub(crate) struct Exec {
+    /// `namespace/pod`, `node/NAME`, or the name of an outside host
+    #[arg(value_name = "PLACE")]
+    pub(crate) place: String,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// End a lab; nothing of it is left behind
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tortie lab down")]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
