@@ -146,4 +146,28 @@ mod tests {
         ports.split(&[(ClassId(3), &column)], &mut Numbers::default());
         assert_eq!((at(&ports, 80), at(&ports, 443), at(&ports, 81)), (1, 1, 0));
     }
+
+    #[test]
+    fn a_packet_keeps_its_number_or_gets_one_never_used() {
+        let range = |from: u16, to: u16, path: u32| {
+            let (path, rest) = (PathId(path), PathId(1));
+            let ranges = vec![(0..=from - 1, rest), (from..=to, path), (to + 1..=u16::MAX, rest)];
+            Regions::new([(IpProtocol::TCP, ranges)], rest)
+        };
+        let wide = range(100, 200, 7);
+        let mut numbers = Numbers::default();
+        let mut ports = PortClasses::default();
+        ports.split(&[(ClassId(1), &wide)], &mut numbers);
+        let last = numbers.port_class;
+        let before = ports.regions().clone();
+        ports.split(&[(ClassId(1), &wide), (ClassId(2), &range(150, 250, 8))], &mut numbers);
+        for port in [99, 100, 149, 150, 200, 201, 250, 251] {
+            let traffic = Traffic::port(Protocol::Tcp, port);
+            let (old, new) = (*before.get(traffic), *ports.regions().get(traffic));
+            assert!(new == old || new.0 > last, "port {port} goes from {old} to {new}");
+        }
+        let distinct: BTreeSet<_> = [99, 120, 160, 220].map(|p| at(&ports, p)).into();
+        assert_eq!(distinct.len(), 4);
+        assert_eq!((at(&ports, 120), at(&ports, 251)), (1, 0), "the sample's part keeps the number");
+    }
 }

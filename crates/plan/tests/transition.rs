@@ -319,7 +319,7 @@ fn a_profile_that_is_left_and_entered_at_once_judges_for_both() {
             pod.meta.uid = format!("{i}").into();
         }
         let mut web = build::policy("a/web", &[("app", "web")]);
-        let rule = build::rule([build::pods_here(&[("role", "x")])], []);
+        let rule = build::rule([build::pods_here(&[("role", "x")])], [build::tcp(80)]);
         (web.ingress, web.egress) = (Some(vec![rule.clone()]), Some(vec![rule]));
         let mut rest = build::policy("a/rest", &[]);
         rest.pod_selector = tortie_model::LabelSelector::new([tortie_model::Requirement::new(
@@ -327,7 +327,7 @@ fn a_profile_that_is_left_and_entered_at_once_judges_for_both() {
             tortie_model::Operator::DoesNotExist,
             [""; 0],
         )]);
-        let rule = build::rule([build::pods_here(&[("role", "y")])], []);
+        let rule = build::rule([build::pods_here(&[("role", "y")])], [build::tcp(81)]);
         (rest.ingress, rest.egress) = (Some(vec![rule.clone()]), Some(vec![rule]));
         old.policies = vec![web, rest];
         let mut new = old.clone();
@@ -338,8 +338,42 @@ fn a_profile_that_is_left_and_entered_at_once_judges_for_both() {
         let mut compiler = Compiler::new();
         compiler.compile(&old.index(), &facts(&old));
         let peer = build::ip("10.244.2.2");
-        let flow = |_: &mut Rng| Flow { from: peer, to: peer, traffic: Traffic::port(Protocol::Tcp, 80) };
+        let flow = |rng: &mut Rng| {
+            let port = *rng.pick(&[80, 81, 82]);
+            Flow { from: peer, to: peer, traffic: Traffic::port(Protocol::Tcp, port) }
+        };
         pass(&mut compiler, (&old, &new), &mut rng, (400, &flow), &mut seen, &format!("seed {seed}"));
     }
     assert_eq!((seen.faces, seen.twins), (20, 20), "{seen:?}");
+}
+
+/// The only rule with a block gets another one, which overlaps: neither the old ranges nor the new ones will do for both.
+#[test]
+fn a_block_that_changes_leaves_no_gap() {
+    let blocks = ["203.0.113.0/24", "203.0.113.0/25", "203.0.0.0/16", "203.0.113.64/26", "0.0.0.0/0"];
+    let mut seen = Seen::default();
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let make = |rng: &mut Rng| {
+            let mut policy = build::policy("a/p", &[]);
+            let block = build::block(rng.pick::<&str>(&blocks), &[]);
+            policy.egress = Some(vec![build::rule([block], [build::tcp(*rng.pick(&[80, 81]))])]);
+            Cluster {
+                namespaces: vec![build::namespace("a", &[])],
+                pods: vec![build::pod("a/p", "n1", &[], &["10.244.1.2"])],
+                policies: vec![policy],
+                ..Cluster::default()
+            }
+        };
+        let (old, new) = (make(&mut rng), make(&mut rng));
+        let mut compiler = Compiler::new();
+        compiler.compile(&old.index(), &facts(&old));
+        let flow = |rng: &mut Rng| {
+            let peer = build::ip(rng.pick::<&str>(&["203.0.113.1", "203.0.113.70", "203.0.113.200", "203.0.5.5"]));
+            let traffic = Traffic::port(Protocol::Tcp, *rng.pick(&[80, 81]));
+            Flow { from: peer, to: peer, traffic }
+        };
+        pass(&mut compiler, (&old, &new), &mut rng, (60, &flow), &mut seen, &format!("seed {seed}"));
+    }
+    assert!(seen.changed > 100, "{seen:?}");
 }
