@@ -6,6 +6,7 @@
 //! [`rehearsal`] plays a case without packets.
 //! [`staging`] says what a cluster made of some objects consists of: which pod runs where and has which address, what
 //! is behind a Service, what DNS knows. The lab builds exactly that; offline commands reason about exactly that.
+//! [`traps`] finds policies that let in more than their author surely meant.
 
 pub mod address;
 pub mod observation;
@@ -13,3 +14,4 @@ pub mod passage;
 pub mod question;
 pub mod rehearsal;
 pub mod staging;
+pub mod traps;
