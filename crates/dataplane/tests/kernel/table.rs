@@ -4,7 +4,7 @@ use libtest_mimic::Trial;
 use tortie_dataplane::{Dataplane, DataplaneError, Difference, Nftables, NftablesOptions, Protection};
 use tortie_netlink::nft::{Batch, Op, Place, TableFlags, TableId};
 use tortie_netlink::{Buffers, Protocol, Socket};
-use tortie_plan::nft::{Lowering, Options, Phase, Target, phases};
+use tortie_plan::nft::{Denial, Lowering, Options, Phase, Target, phases};
 use tortie_plan::{Compiler, Plan};
 use tortie_ruleset::{Chain, Element, Expr, Family, Rule, Table, Verdict};
 
@@ -15,6 +15,7 @@ use crate::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("table::every_limit_loads_the_same_table", every_limit_loads_the_same_table),
+        trial("table::every_option_loads", every_option_loads),
         trial("table::a_transition_through_small_transactions", a_transition_through_small_transactions),
         trial("table::nft_lists_it", nft_lists_it),
         trial("table::nobody_else_can_change_it", nobody_else_can_change_it),
@@ -66,6 +67,24 @@ fn every_limit_loads_the_same_table() {
         assert_eq!(dataplane.verify(&table).expect("read"), []);
         commit(&mut stranger(), &[Op::DeleteTable { table: TableId::from(&table) }]).expect("delete");
     }
+}
+
+fn every_option_loads() {
+    let options = Options {
+        table: "other".to_owned(),
+        priority: -5,
+        deny: Denial::Reject,
+        log_group: 7,
+        snaplen: 64,
+        threshold: 20,
+        port_budget: 1,
+        ..Options::default()
+    };
+    let mut dataplane = open(NftablesOptions { table: options.table.clone(), ..NftablesOptions::default() });
+    let table = go(&mut dataplane, &Lowering::new(options, None).start(&plan(4)));
+    assert_eq!(dataplane.verify(&table).expect("read"), []);
+    let rejects = |e: &Expr| matches!(e, Expr::Reject { .. });
+    assert!(table.chains.values().flat_map(|c| &c.rules).any(|r| r.exprs.iter().any(rejects)));
 }
 
 fn a_transition_through_small_transactions() {

@@ -131,6 +131,11 @@ impl Pipeline {
         self.meta(MetaKey::IifName, WIDE).compare(WIDE, op, prefix.as_bytes())
     }
 
+    /// Goes on for packets that do not come in by the loopback interface, whose index is 1 in every namespace.
+    pub(crate) fn not_over_loopback(self) -> Self {
+        self.meta(MetaKey::Iif, R7).compare(R7, CmpOp::Neq, &1u32.to_ne_bytes())
+    }
+
     /// Goes on for packets in one of these connection states.
     pub(crate) fn state(self, bits: u32) -> Self {
         self.bits(CtKey::State, bits, CmpOp::Neq)

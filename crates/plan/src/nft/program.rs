@@ -8,6 +8,7 @@
 //!                     jump egress4            returns when allowed, or when no policy governs the source
 //!                     goto ingress4           accepts; falls off when no policy governs the destination
 //! input (hook)     the same for packets from pods to this node: egress only
+//!                  over other links ─▶ host   with the source of a pod ─▶ unprogrammed
 //! output (hook)    counts connections of this node to its pods
 //! ```
 
@@ -46,6 +47,7 @@ pub(crate) fn chains(plan: &Plan, layout: &Layout, options: &Options) -> Vec<(St
         ("output".to_owned(), program.base(Hook::Output, program.output())),
         (layout.chain("source"), inner(Family::ALL.map(|f| program.source(f)).into())),
         (layout.chain("odd"), inner(program.odd())),
+        (layout.chain("host"), inner(program.host())),
     ];
     for family in Family::ALL {
         out.push((per_family(layout, "forward", family), inner(program.routed(family))));
@@ -102,9 +104,19 @@ impl Program<'_> {
         });
         let egress = Direction::Egress.as_str();
         let policy = Family::ALL.map(|f| Pipeline::new().family(f).goto(per_family(self.layout, egress, f)));
-        // What does not come from a pod is none of our business.
-        let others = Pipeline::new().over_pod_link(&self.plan.interface_prefix, false).then(Verdict::Accept);
+        // What does not come from a pod is none of our business, unless it claims to.
+        let others = Pipeline::new().over_pod_link(&self.plan.interface_prefix, false).goto(self.layout.chain("host"));
         [others].into_iter().chain(discovery).chain(self.entry()).chain(policy).collect()
+    }
+
+    /// New connections to this node over other links than those of pods. The node itself may have an address in its pod
+    /// ranges, and speaks to it over its loopback interface.
+    fn host(&self) -> Vec<Rule> {
+        let claims = |range| {
+            let new = Pipeline::new().state(NEW).family(Family::of_net(range)).within(End::Source, range);
+            new.not_over_loopback().goto(DropKind::Unprogrammed.as_str())
+        };
+        self.plan.pod_ranges.iter().map(claims).collect()
     }
 
     fn output(&self) -> Vec<Rule> {

@@ -522,5 +522,12 @@ fn a_node_reaches_its_own_pods_and_is_counted() {
         let run = Machine::new(&table).run(Hook::Output, &packet).expect("runs");
         assert_eq!((run.fate, run.counted.len()), (Fate::Accept, 1));
         assert_eq!(chain_meaning(&run.counted[0].0), Some(ChainMeaning::FromNode));
+        // To itself by an address of its pod ranges; but nobody else has such an address.
+        let own = address(1, 1, family);
+        let mut to_node = Wire::new(own, own, 17, vec![0; 8]);
+        for (name, index, fate) in [("lo", 1, Fate::Accept), ("eth0", 2, Fate::Drop)] {
+            to_node.input = Some(Interface { name: name.into(), index });
+            assert_eq!(Machine::new(&table).run(Hook::Input, &to_node).expect("runs").fate, fate, "{name}");
+        }
     }
 }
