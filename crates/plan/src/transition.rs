@@ -12,7 +12,8 @@ use crate::plan::Plan;
 ///    1. *downstream*: paths, rows, new profiles, then port classes, then classes (within hash maps one transaction);
 ///    2. *ranges*: the interval map;
 ///    3. *addresses* to identities;
-///    4. *endpoints* to profiles: the moment at which the new policies decide.
+///    4. *endpoints* to profiles: from here on the new policies decide, except that an endpoint which keeps its profile
+///       may still see the old labels of a pod until phase 4.
 /// 3. A grace time, in which packets that are between two lookups finish.
 /// 4. `during` to `after`: what is only there in `after` (nothing downstream: `during` holds it already), ranges,
 ///    addresses.
@@ -33,7 +34,8 @@ use crate::plan::Plan;
 pub struct Transition {
     /// The current plan without the pods that are gone. Equal to it when none is.
     pub withdrawn: Plan,
-    /// Old and new together: the new policies decide for every endpoint, and what the old ones need is still there.
+    /// Old and new together: every endpoint has its new profile, and what the old ones need is still there. What is in
+    /// force is in force only with `after`.
     pub during: Plan,
     /// The new plan alone.
     pub after: Plan,

@@ -167,7 +167,19 @@ impl Film {
             places.fill(place);
         }
         places.sort_unstable();
-        let mut places = places.into_iter().map(|i| &self.frames[i]);
+        self.decide_at(&places, direction, own, peer, traffic)
+    }
+
+    /// Decides a packet whose eight lookups happen at these places.
+    fn decide_at(
+        &self,
+        places: &[usize],
+        direction: Direction,
+        own: IpAddr,
+        peer: IpAddr,
+        traffic: Traffic,
+    ) -> Option<bool> {
+        let mut places = places.iter().map(|i| &self.frames[*i]);
         let mut next = || places.next().unwrap();
 
         let profile = *next().endpoints.get(&(own, direction))?;
@@ -261,6 +273,12 @@ fn pass(
         assert!(
             allowed.contains(&found),
             "{direction} of {own}, peer {peer}, {}: {found}, neither old nor new\n{case}",
+            flow.traffic
+        );
+        let last = film.decide_at(&[film.frames.len() - 1; 8], direction, own, peer, flow.traffic);
+        assert!(
+            last.is_none_or(|last| last == allowed[2]),
+            "{direction} of {own}, peer {peer}, {}: not as the new policies in the end\n{case}",
             flow.traffic
         );
         seen.packets += 1;
