@@ -13,6 +13,7 @@ mod failure;
 mod input;
 #[cfg(target_os = "linux")]
 mod lab;
+mod matrix;
 mod terminal;
 mod welcome;
 

@@ -53,8 +53,9 @@ impl Asked {
             let number = port.parse().ok().filter(|n| *n > 0).ok_or_else(shape)?;
             return Ok(Self::Port(protocol, number));
         }
-        let is_name =
-            port.len() <= 15 && port.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let is_name = (1..=15).contains(&port.len())
+            && !port.starts_with('-')
+            && port.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if is_name { Ok(Self::Named(protocol, port.into())) } else { Err(shape()) }
     }
 

@@ -1,0 +1,139 @@
+//! The reachability matrix: what a step of a case made of the cluster, at a glance.
+//!
+//! A row sends, a column is reached. `✓` gets through, `✗` does not, `?` is unknown (a packet was lost without a trace),
+//! `v4` and `v6` get through in that family alone, `2/4` are some pairs of a group. `*` is news since the step before,
+//! `!` differs from what was expected or predicted.
+
+mod axis;
+mod cell;
+mod change;
+mod difference;
+mod draw;
+mod grid;
+mod summary;
+
+use tortie_analysis::observation::StepReport;
+
+use crate::terminal::{FAINT, STRONG, styled};
+
+pub(crate) use axis::Workloads;
+pub(crate) use summary::Tally;
+
+use axis::Level;
+
+/// Draws a step: its matrices, what it changed since the step before, and everything that differs.
+pub(crate) fn step(report: &StepReport, before: Option<&StepReport>, workloads: &Workloads, width: usize) -> String {
+    let rule = "─".repeat(width.saturating_sub(report.step.chars().count() + 4).max(2));
+    let mut out = format!("{}\n", styled(STRONG, format_args!("── {} {rule}", report.step)));
+    for action in actions(&report.actions) {
+        out.push_str(&format!("{}\n", styled(FAINT, action)));
+    }
+    let answers = before.map(grid::answers);
+    let news = answers.as_ref().is_some_and(|b| {
+        report.observations.iter().any(|o| b.get(&grid::question(o)).is_some_and(|b| *b != cell::shown(o)))
+    });
+    let mut legend = Legend::default();
+    for single in grid::grids(report, answers.as_ref(), Level::Single, workloads) {
+        out.push('\n');
+        let grid =
+            if single.fits(width) { single } else { coarser(report, &single, answers.as_ref(), workloads, width) };
+        legend.look(&grid, news);
+        out.push_str(&grid.draw(width, news));
+    }
+    if let Some(answers) = &answers {
+        let changes = change::changes(report, answers, width);
+        if !changes.is_empty() {
+            out.push_str(&format!("\n{changes}"));
+        }
+    }
+    let differences = difference::differences(report);
+    if !differences.is_empty() {
+        out.push_str(&format!("\n{differences}"));
+    }
+    let legend = legend.text();
+    if !legend.is_empty() {
+        out.push_str(&format!("\n{}\n", styled(FAINT, legend)));
+    }
+    out
+}
+
+/// The first grouping with which a matrix fits; the coarsest where none does.
+fn coarser(
+    report: &StepReport,
+    single: &grid::Grid,
+    before: Option<&grid::Answers<'_>>,
+    workloads: &Workloads,
+    width: usize,
+) -> grid::Grid {
+    let first = &single.probes[0];
+    let mut coarse = single.clone();
+    for level in [Level::Workload, Level::Namespace] {
+        let found = grid::grids(report, before, level, workloads);
+        let same = found.into_iter().find(|g| g.kind == single.kind && g.probes.contains(first));
+        if let Some(grid) = same {
+            coarse = grid::Grid { probes: single.probes.clone(), ..grid };
+        }
+        if coarse.fits(width) {
+            break;
+        }
+    }
+    coarse
+}
+
+/// What a step did; many objects are counted by kind.
+fn actions(actions: &[String]) -> Vec<String> {
+    if actions.len() <= 4 {
+        return actions.to_vec();
+    }
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for action in actions {
+        let kind = action.split('/').next().unwrap_or(action).to_owned();
+        match counts.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((kind, 1)),
+        }
+    }
+    // `apply Pod`, 6: "apply 6 Pod".
+    let text = |(kind, n): &(String, usize)| match kind.split_once(' ') {
+        Some((verb, kind)) => format!("{verb} {n} {kind}"),
+        None => format!("{n} {kind}"),
+    };
+    vec![counts.iter().map(text).collect::<Vec<_>>().join(", ")]
+}
+
+/// Which signs need to be explained: those that a reader cannot guess, and only where they are used.
+#[derive(Default)]
+struct Legend {
+    news: bool,
+    differs: bool,
+    lost: bool,
+    family: bool,
+    some: bool,
+}
+
+impl Legend {
+    fn look(&mut self, grid: &grid::Grid, news: bool) {
+        for cell in grid.cells.values() {
+            let (text, _) = cell.text(news);
+            self.news |= cell.changed && !cell.differs;
+            self.differs |= cell.differs;
+            self.lost |= text.starts_with('?');
+            self.family |= text.starts_with('v') || text.starts_with('~');
+            self.some |= text.contains('/');
+        }
+    }
+
+    fn text(&self) -> String {
+        let signs = [
+            (self.news, "* news"),
+            (self.differs, "! differs"),
+            (self.lost, "? lost"),
+            (self.family, "v4, v6 in that family alone"),
+            (self.some, "2/4 some pairs"),
+        ];
+        signs.iter().filter(|(used, _)| *used).map(|(_, t)| *t).collect::<Vec<_>>().join("   ")
+    }
+}
+
+#[cfg(test)]
+mod tests;

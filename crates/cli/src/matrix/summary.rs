@@ -1,0 +1,106 @@
+//! The end of a run: what was tried, what came out, what to know about it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use tortie_analysis::observation::{Answer, StepReport};
+use tortie_analysis::traps::Trap;
+
+use super::cell::shown;
+use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled};
+
+/// Counts over all steps of all cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) steps: usize,
+    pub(crate) probes: usize,
+    pub(crate) allowed: usize,
+    pub(crate) denied: usize,
+    pub(crate) lost: usize,
+    pub(crate) expected: usize,
+    pub(crate) sent: usize,
+    pub(crate) differ: usize,
+}
+
+impl Tally {
+    /// Counts one more step.
+    pub(crate) fn add(&mut self, report: &StepReport) {
+        self.steps += 1;
+        for o in &report.observations {
+            self.probes += 1;
+            match shown(o) {
+                Some(Answer::Allow) => self.allowed += 1,
+                Some(Answer::Deny) => self.denied += 1,
+                None => self.lost += 1,
+            }
+            self.expected += usize::from(o.expected.is_some());
+            self.sent += usize::from(o.kernel.is_some());
+            self.differ += usize::from(!o.holds());
+        }
+    }
+
+    /// Whether everything agreed.
+    pub(crate) const fn holds(&self) -> bool {
+        self.differ == 0
+    }
+
+    /// The summary.
+    pub(crate) fn text(&self, took: Option<Duration>, traps: &[Trap], width: usize) -> String {
+        let rule = "─".repeat(width.saturating_sub("── summary ".chars().count()).max(2));
+        let mut out = format!("{}\n", styled(STRONG, format_args!("── summary {rule}")));
+        let steps = if self.steps == 1 { "1 step".to_owned() } else { format!("{} steps", self.steps) };
+        let time = took.map(|t| format!(" in {:.1} s", t.as_secs_f64())).unwrap_or_default();
+        let verb = if self.sent > 0 { "sent" } else { "predicted" };
+        let _ = write!(
+            out,
+            "{steps}, {} probes {verb}{time}: {}, {}",
+            self.probes,
+            styled(ALLOW, format_args!("{} got through", self.allowed)),
+            styled(DENY, format_args!("{} denied", self.denied)),
+        );
+        if self.lost > 0 {
+            let _ = write!(out, ", {}", styled(WARN, format_args!("{} lost", self.lost)));
+        }
+        out.push('\n');
+        out.push_str(&self.judgement());
+        out.push_str(&traps_text(traps));
+        out
+    }
+
+    fn judgement(&self) -> String {
+        if !self.holds() {
+            return format!("{}\n", styled(DENY.bold(), format_args!("{} differ; they are listed above", self.differ)));
+        }
+        let sources = if self.sent > 0 { "engine, plan and kernel agree" } else { "engine and plan agree" };
+        let text = match self.expected {
+            0 => format!("nothing was expected; {sources} on every probe"),
+            n if n == self.probes => format!("all as expected; {sources} on every probe"),
+            n => format!("all {n} expectations hold; {sources} on every probe"),
+        };
+        format!("{}\n", styled(ALLOW.bold(), text))
+    }
+}
+
+/// Traps that were found, each kind explained once.
+fn traps_text(traps: &[Trap]) -> String {
+    let mut out = String::new();
+    let mut explained = None;
+    for trap in traps {
+        if explained != Some(trap.kind) {
+            explained = Some(trap.kind);
+            let _ = writeln!(out, "\n{} {}", styled(WARN.bold(), "trap:"), styled(STRONG, trap.kind.title()));
+            let _ = writeln!(out, "{}", trap.kind.explanation());
+        }
+        let place = match &trap.place {
+            Some(place) => styled(FAINT, format_args!("  {}:{}", place.file.name(), place.line())),
+            None => String::new(),
+        };
+        let _ = writeln!(out, "\n  {}[{}] of {}{place}", trap.rule.direction, trap.rule.index, trap.rule.policy);
+        let _ = writeln!(out, "    {}", trap.finding);
+        let _ = writeln!(out, "    {}", styled(FAINT, "what was meant is probably:"));
+        for line in trap.fix.lines() {
+            let _ = writeln!(out, "      {line}");
+        }
+    }
+    out
+}
