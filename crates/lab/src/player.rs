@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tortie_analysis::observation::{Answer, Kernel, StepReport};
 use tortie_analysis::rehearsal::{Asked, Rehearsal, RehearsalError, Scene, ground};
+use tortie_manifest::Store;
 use tortie_manifest::case::Case;
 use tortie_model::Direction;
 use tortie_node::{Cause, Denial};
@@ -38,6 +39,8 @@ pub enum Event<'a> {
         scene: &'a Scene,
         /// What they said.
         report: &'a StepReport,
+        /// The objects as they are after the step.
+        store: &'a Store,
         /// Time from the first packet to the last answer.
         took: Duration,
     },
@@ -95,7 +98,7 @@ pub fn play(
         }
         let sent = Instant::now();
         let report = observe(&mut cluster, &case.name, &scene)?;
-        on(Event::Done { scene: &scene, report: &report, took: sent.elapsed() });
+        on(Event::Done { scene: &scene, report: &report, store: rehearsal.store(), took: sent.elapsed() });
         reports.push(report);
     }
     Ok(reports)
