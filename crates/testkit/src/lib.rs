@@ -1,6 +1,6 @@
 //! Builders, the reference evaluator, random clusters: for tests only.
 //!
-//! [`reference`] decides from the texts of the APIs alone, as simply as can be, so that the engine, a plan and a
+//! [`mod@reference`] decides from the texts of the APIs alone, as simply as can be, so that the engine, a plan and a
 //! kernel can be held against it on [`random`] clusters. A failing case is named by its seed: the same seed makes the
 //! same cluster.
 
