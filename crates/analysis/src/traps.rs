@@ -37,9 +37,10 @@ impl TrapKind {
     pub const fn explanation(self) -> &'static str {
         match self {
             Self::PeersApart => {
-                "Items of `from` and `to` are OR-ed. A namespaceSelector alone means every pod of these\n\
-                 namespaces; a podSelector alone looks only in the policy's own namespace. Both in one item\n\
-                 (no dash before the second) mean the pods in these namespaces that carry the labels."
+                "Items of `from` and `to` are OR-ed. A namespaceSelector alone means every pod of\n\
+                 these namespaces; a podSelector alone looks only in the policy's own namespace.\n\
+                 Both in one item (no dash before the second) mean the pods in these namespaces\n\
+                 that carry the labels."
             }
             Self::MetricsWithDns => "Names are resolved on port 53, UDP and TCP. 9153 serves the metrics of CoreDNS.",
         }

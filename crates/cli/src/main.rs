@@ -14,6 +14,8 @@ mod input;
 #[cfg(target_os = "linux")]
 mod lab;
 mod matrix;
+mod rehearse;
+mod report;
 mod terminal;
 mod welcome;
 

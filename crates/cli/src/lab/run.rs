@@ -2,41 +2,30 @@
 
 use std::sync::Arc;
 
-use tortie_analysis::observation::StepReport;
-use tortie_analysis::passage::Imagined;
-use tortie_analysis::rehearsal::{Rehearsal, RehearsalError};
-use tortie_lab::player::{Event, PlayError, play};
-use tortie_lab::sandbox::Sandbox;
+use tortie_analysis::rehearsal::RehearsalError;
 use tortie_manifest::case::{Case, Cases, open};
 use tortie_manifest::{Disk, LoadOptions};
 
-use super::STAND_INS;
 use super::arguments::Run;
 use crate::examples;
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
+use crate::rehearse::{RehearseError, rehearse};
+use crate::report::Report;
 use crate::terminal;
 
 pub(crate) fn run(arguments: &Run) -> Result<Outcome, Failure> {
     let cases = read(arguments)?;
-    let sandbox = match Sandbox::enter() {
-        Ok(sandbox) => sandbox,
+    match packets::play(arguments, &cases) {
+        Ok(outcome) => outcome,
         Err(refusal) => {
-            let failure = super::refused(&refusal);
-            terminal::error(&failure);
-            return predict(arguments, &cases);
+            terminal::error(refusal);
+            predict(arguments, &cases)
         }
-    };
-    terminal::say(STAND_INS);
-    let mut reports = Vec::new();
-    for case in &cases {
-        let played = play(&sandbox, case.clone(), None, |event| show(arguments, &event));
-        reports.extend(played.map_err(say_why)?);
     }
-    let failed = reports.iter().flat_map(|r: &StepReport| &r.observations).any(|o| !o.holds());
-    Ok(Outcome::findings_if(failed))
 }
 
+/// The cases at the path, or the practical that is built in.
 fn read(arguments: &Run) -> Result<Vec<Arc<Case>>, Failure> {
     let options = LoadOptions { namespace: arguments.namespace.as_str().into() };
     let Cases { cases, diagnostics } = match &arguments.path {
@@ -50,13 +39,23 @@ fn read(arguments: &Run) -> Result<Vec<Arc<Case>>, Failure> {
     Ok(cases.into_iter().map(Arc::new).collect())
 }
 
-fn show(arguments: &Run, event: &Event<'_>) {
-    let _ = (arguments, event);
+/// What engine and plan say where no packets can be sent.
+fn predict(arguments: &Run, cases: &[Arc<Case>]) -> Result<Outcome, Failure> {
+    let mut report = Report::new(arguments.output, true);
+    for case in cases {
+        report.case(case)?;
+        rehearse(case, |scene, step| report.step(&scene.staged, step)).map_err(|e| match e {
+            RehearseError::Case(e) => say_why(e),
+            RehearseError::Output(e) => e.into(),
+        })?;
+    }
+    report.end(cases)?;
+    Err(Failure::Untrusted("no packet was sent: what stands above is predicted"))
 }
 
-fn say_why(error: PlayError) -> Failure {
+fn say_why(error: RehearsalError) -> Failure {
     match error {
-        PlayError::Rehearsal(RehearsalError::Case(diagnostics)) => {
+        RehearsalError::Case(diagnostics) => {
             say_all(&diagnostics);
             Failure::Untrusted("the case cannot be played as it is written")
         }
@@ -64,8 +63,83 @@ fn say_why(error: PlayError) -> Failure {
     }
 }
 
-/// What engine and plan say where no packets can be sent.
-fn predict(arguments: &Run, cases: &[Arc<Case>]) -> Result<Outcome, Failure> {
-    let _ = (arguments, cases, Imagined::default(), Rehearsal::new as fn(_) -> _);
-    Err(Failure::Untrusted("no packet was sent"))
+#[cfg(target_os = "linux")]
+mod packets {
+    use std::io::{self, IsTerminal};
+    use std::sync::Arc;
+
+    use tortie_lab::player::{Event, PlayError, play as play_case};
+    use tortie_lab::sandbox::Sandbox;
+    use tortie_manifest::case::Case;
+
+    use super::super::STAND_INS;
+    use super::{Run, say_why};
+    use crate::arguments::Format;
+    use crate::failure::{Failure, Outcome};
+    use crate::report::Report;
+    use crate::terminal::{self, FAINT, styled};
+
+    /// Plays with packets. The outer error is why namespaces are refused.
+    pub(super) fn play(arguments: &Run, cases: &[Arc<Case>]) -> Result<Result<Outcome, Failure>, Failure> {
+        let sandbox = Sandbox::enter().map_err(|refusal| super::super::refused(&refusal))?;
+        Ok(play_in(&sandbox, arguments, cases))
+    }
+
+    fn play_in(sandbox: &Sandbox, arguments: &Run, cases: &[Arc<Case>]) -> Result<Outcome, Failure> {
+        match arguments.output {
+            Format::Text => terminal::print(&format!("{STAND_INS}\n\n"))?,
+            Format::Json => terminal::say(STAND_INS),
+        }
+        let mut report = Report::new(arguments.output, false);
+        for case in cases {
+            report.case(case)?;
+            let mut written: io::Result<()> = Ok(());
+            play_case(sandbox, case.clone(), None, |event| {
+                if written.is_ok() {
+                    written = show(&mut report, &event);
+                }
+            })
+            .map_err(|e| match e {
+                PlayError::Rehearsal(e) => say_why(e),
+                other => Failure::message(other),
+            })?;
+            written?;
+        }
+        Ok(Outcome::findings_if(!report.end(cases)?))
+    }
+
+    fn show(report: &mut Report, event: &Event<'_>) -> io::Result<()> {
+        let progress = |text: String| {
+            // Progress is for who waits; in a log the report says it all.
+            if io::stderr().is_terminal() {
+                terminal::say(styled(FAINT, text));
+            }
+        };
+        match event {
+            Event::Booted { nodes, pods, took } => {
+                progress(format!("{nodes} nodes and {pods} pods are up after {} ms", took.as_millis()));
+            }
+            Event::Applied { scene, took } => {
+                let probes = scene.asked.len();
+                progress(format!("{}: in force after {} ms; {probes} probes", scene.step, took.as_millis()));
+            }
+            Event::Done { scene, report: step, .. } => report.step(&scene.staged, step)?,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod packets {
+    use std::sync::Arc;
+
+    use tortie_manifest::case::Case;
+
+    use super::Run;
+    use crate::failure::{Failure, Outcome};
+
+    /// Namespaces exist on Linux alone.
+    pub(super) fn play(_: &Run, _: &[Arc<Case>]) -> Result<Result<Outcome, Failure>, Failure> {
+        Err(Failure::Untrusted("packets need Linux: run this in a virtual machine with Linux to send them"))
+    }
 }

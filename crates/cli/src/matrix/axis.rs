@@ -16,6 +16,8 @@ pub(super) enum Level {
 /// A name in two parts, of which the first stands over several.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Label {
+    /// Outside the cluster, or a name to be resolved: these come last.
+    beyond: bool,
     /// Namespace; empty for what lives in none.
     pub(super) namespace: String,
     pub(super) name: String,
@@ -39,15 +41,15 @@ fn key(endpoint: &str, level: Level, workloads: &Workloads) -> Label {
         Some((namespace, name)) => (namespace, name),
         None => ("", endpoint.strip_prefix("dns:").unwrap_or(endpoint)),
     };
-    let in_namespace = !namespace.is_empty() && namespace != "node";
+    let beyond = namespace.is_empty();
+    if level == Level::Namespace && !beyond && namespace != "node" {
+        return Label { beyond, namespace: String::new(), name: namespace.to_owned(), members: 0 };
+    }
     let name = match (level, workloads.get(endpoint)) {
-        (Level::Single, _) => name,
-        (Level::Workload, None) => name,
         (Level::Workload, Some(workload)) => workload.rsplit('/').next().unwrap_or(workload),
-        (Level::Namespace, _) if in_namespace => "*",
-        (Level::Namespace, _) => name,
+        _ => name,
     };
-    Label { namespace: namespace.to_owned(), name: name.to_owned(), members: 0 }
+    Label { beyond, namespace: namespace.to_owned(), name: name.to_owned(), members: 0 }
 }
 
 /// Labels of endpoints at a level, sorted, and the place of each endpoint among them.
@@ -62,17 +64,9 @@ pub(super) fn labels<'e>(
     }
     let mut places = BTreeMap::new();
     let mut labels = Vec::with_capacity(members.len());
-    // What is outside the cluster comes last.
-    let (outside, inside): (Vec<_>, Vec<_>) = members.into_iter().partition(|(l, _)| l.namespace.is_empty());
-    for (i, (label, members)) in inside.into_iter().chain(outside).enumerate() {
+    for (i, (label, members)) in members.into_iter().enumerate() {
         places.extend(members.iter().map(|m| (*m, i)));
-        let name = match members.first() {
-            Some(only) if members.len() == 1 && label.name == "*" => {
-                only.split_once('/').map_or(*only, |(_, n)| n).to_owned()
-            }
-            _ => label.name,
-        };
-        labels.push(Label { name, members: members.len(), ..label });
+        labels.push(Label { members: members.len(), ..label });
     }
     (labels, places)
 }
@@ -102,13 +96,29 @@ const NARROWEST: usize = 4;
 pub(super) fn widths(labels: &[Label], least: &[usize], room: usize) -> Option<Vec<usize>> {
     let natural: Vec<usize> = labels.iter().zip(least).map(|(l, n)| length(&l.name).max(*n)).collect();
     let widest = natural.iter().copied().max().unwrap_or(0);
-    (NARROWEST.min(widest)..=widest).rev().find_map(|cap| {
+    let mut found: Vec<usize> = (NARROWEST.min(widest)..=widest).rev().find_map(|cap| {
         let widths: Vec<usize> = natural.iter().zip(least).map(|(n, least)| (*n).min(cap).max(*least)).collect();
         let fits = widths.iter().map(|w| w + 1).sum::<usize>() <= room + 1;
         let mut seen = BTreeSet::new();
         let distinct = labels.iter().zip(&widths).all(|(l, w)| seen.insert((&l.namespace, clip(&l.name, *w))));
         (fits && distinct).then_some(widths)
-    })
+    })?;
+    // What is left over goes to the names that were cut.
+    let mut left = (room + 1).saturating_sub(found.iter().map(|w| w + 1).sum());
+    while left > 0 {
+        let Some(cut) = (0..found.len()).filter(|i| found[*i] < natural[*i]).min_by_key(|i| found[*i]) else { break };
+        found[cut] += 1;
+        left -= 1;
+    }
+    Some(found)
+}
+
+/// A name cut at its end.
+pub(super) fn head(name: &str, width: usize) -> String {
+    if length(name) <= width {
+        return name.to_owned();
+    }
+    name.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -135,6 +145,6 @@ mod tests {
         };
         assert_eq!(shown(Level::Single), "a/tool a/web-1 a/web-2 b/db-0 node/n1 /internet");
         assert_eq!(shown(Level::Workload), "a/tool a/web (2) b/db node/n1 /internet");
-        assert_eq!(shown(Level::Namespace), "a/* (3) b/db-0 node/n1 /internet");
+        assert_eq!(shown(Level::Namespace), "/a (3) /b node/n1 /internet");
     }
 }

@@ -67,6 +67,11 @@ impl Cell {
         self.changed |= other.changed;
     }
 
+    /// Whether both say the same now; whether that is news may differ.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        self.families == other.families && self.differs == other.differs
+    }
+
     fn verdict(count: Count) -> Verdict {
         match (count.allowed, count.denied, count.lost) {
             (_, _, lost) if lost > 0 => Verdict::Lost,

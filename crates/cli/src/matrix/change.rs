@@ -27,7 +27,9 @@ pub(super) fn changes(report: &StepReport, before: &Answers<'_>, width: usize) -
                 }
             };
             let (_, all, changed) = &mut by_probe[place];
-            let pair = (o.from.as_str(), o.to.as_str());
+            // A name is resolved by somebody; there is no other end.
+            let to = if o.probe.starts_with("dns:") { "" } else { o.to.as_str() };
+            let pair = (o.from.as_str(), to);
             all.insert(pair);
             let now = shown(o);
             if now == Some(answer) && before.get(&question(o)).is_some_and(|b| *b != now) {
@@ -64,27 +66,38 @@ fn named(all: &Pairs<'_>, changed: &Pairs<'_>) -> Vec<String> {
     // Who sends, to whom.
     let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for ((from, to), (all, changed)) in blocks {
-        // A group of one is called by its name.
-        let only = |side: fn(&(&str, &str)) -> String, group: &str| {
-            let names: BTreeSet<String> = all.iter().map(side).collect();
-            if names.len() == 1 { names.into_iter().next().unwrap_or_default() } else { group.to_owned() }
-        };
-        if changed.len() == all.len() {
-            let from = only(|p| p.0.to_owned(), &from);
-            lines.entry(from).or_default().push(only(|p| p.1.to_owned(), &to));
+        let senders = side(&all, &changed, |p| p.0.to_owned(), &from);
+        let receivers = side(&all, &changed, |p| p.1.to_owned(), &to);
+        let among = |p: &&(&str, &str)| changed.iter().any(|c| c.0 == p.0) && changed.iter().any(|c| c.1 == p.1);
+        // A block of all senders and all receivers can be said at once.
+        if changed.len() == all.iter().filter(among).count() {
+            for sender in senders {
+                lines.entry(sender).or_default().extend(receivers.iter().cloned());
+            }
         } else {
             for (from, to) in changed {
                 lines.entry(from.to_owned()).or_default().push(to.to_owned());
             }
         }
     }
-    let mut out: Vec<String> = lines.into_iter().map(|(from, to)| format!("{from} -> {}", to.join(", "))).collect();
+    let text = |(from, to): (String, Vec<String>)| match to.iter().all(String::is_empty) {
+        true => from,
+        false => format!("{from} -> {}", to.join(", ")),
+    };
+    let mut out: Vec<String> = lines.into_iter().map(text).collect();
     let more = out.len().saturating_sub(MOST);
     if more > 0 {
         out.truncate(MOST);
         out.push(format!("and {more} more"));
     }
     out
+}
+
+/// One side of the pairs that changed: the group where it is whole, and its name where it is one.
+fn side(all: &Pairs<'_>, changed: &Pairs<'_>, of: fn(&(&str, &str)) -> String, group: &str) -> Vec<String> {
+    let names = |pairs: &Pairs<'_>| pairs.iter().map(of).collect::<BTreeSet<String>>();
+    let (whole, part) = (names(all), names(changed));
+    if whole == part && whole.len() > 1 { vec![group.to_owned()] } else { part.into_iter().collect() }
 }
 
 /// Items after a lead, separated by `; `, on lines of a width; further lines are indented.

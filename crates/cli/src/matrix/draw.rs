@@ -2,7 +2,7 @@
 
 use tortie_model::Family;
 
-use super::axis::{Label, clip, length, widths};
+use super::axis::{Label, clip, head, length, widths};
 use super::grid::{Grid, Kind};
 use crate::terminal::{FAINT, STRONG, styled};
 
@@ -32,12 +32,12 @@ impl Grid {
     fn margin(&self) -> (usize, usize) {
         let namespace = self.rows.iter().map(|l| length(&l.namespace)).max().unwrap_or(0);
         let name = self.rows.iter().map(|l| length(&l.counted())).max().unwrap_or(0);
-        (namespace.min(22), name.min(26).max("to".len()))
+        (namespace.min(22), name.min(26).max(7))
     }
 
     fn room(&self, width: usize) -> usize {
         let (namespace, name) = self.margin();
-        width.saturating_sub(2 + namespace + 1 + name + 2)
+        width.saturating_sub(namespace + 1 + name + 2)
     }
 
     /// Whether it fits into a width as it is.
@@ -67,7 +67,7 @@ impl Grid {
     fn band(&self, start: usize, widths: &[usize], news: bool) -> String {
         let columns = &self.columns[start..start + widths.len()];
         let (namespace, name) = self.margin();
-        let indent = 2 + namespace + 1 + name + 2;
+        let indent = namespace + 1 + name + 2;
         let mut out = String::new();
         if columns.iter().any(|c| !c.namespace.is_empty()) {
             let line = format!("{:indent$}{}", "", namespaces(columns, widths));
@@ -75,7 +75,7 @@ impl Grid {
             out.push('\n');
         }
         let names: Vec<String> = columns.iter().zip(widths).map(|(c, w)| pad(&clip(&c.name, *w), *w)).collect();
-        let corner = format!("  {}", pad("from \\ to", indent - 2));
+        let corner = pad("from \\ to", indent);
         out.push_str(&format!("{}{}\n", styled(FAINT, corner), names.join(" ").trim_end()));
         let mut last = "";
         for (r, row) in self.rows.iter().enumerate() {
@@ -83,7 +83,7 @@ impl Grid {
             let place = if row.namespace == last { "" } else { &row.namespace };
             last = &row.namespace;
             let label =
-                format!("  {} {}  ", pad(&clip(place, namespace), namespace), pad(&clip(&row.counted(), name), name));
+                format!("{} {}  ", pad(&head(place, namespace), namespace), pad(&clip(&row.counted(), name), name));
             out.push_str(&label);
             let mut gap = 0;
             for (c, width) in widths.iter().enumerate() {
@@ -119,7 +119,7 @@ fn namespaces(columns: &[Label], widths: &[usize]) -> String {
     while i < columns.len() {
         let same = columns[i..].iter().take_while(|c| c.namespace == columns[i].namespace).count();
         let span = widths[i..i + same].iter().map(|w| w + 1).sum::<usize>() - 1;
-        out.push_str(&pad(&clip(&columns[i].namespace, span), span + 1));
+        out.push_str(&pad(&head(&columns[i].namespace, span), span + 1));
         i += same;
     }
     out

@@ -80,10 +80,19 @@ pub(super) fn grids(
     let mut out: Vec<Grid> = Vec::new();
     for (kind, probe, observations) in sorted {
         let mut grid = grid(kind, &observations, before, level, workloads);
-        let alike =
-            |g: &&mut Grid| g.kind == kind && g.rows == grid.rows && g.columns == grid.columns && g.cells == grid.cells;
+        let alike = |g: &&mut Grid| {
+            g.kind == kind
+                && (&g.rows, &g.columns) == (&grid.rows, &grid.columns)
+                && g.cells.keys().eq(grid.cells.keys())
+                && g.cells.values().zip(grid.cells.values()).all(|(a, b)| a.says_as(b))
+        };
         match out.iter_mut().find(alike) {
-            Some(same) => same.probes.push(probe.to_owned()),
+            Some(same) => {
+                same.probes.push(probe.to_owned());
+                for (mine, other) in same.cells.values_mut().zip(grid.cells.values()) {
+                    mine.changed |= other.changed;
+                }
+            }
             None => {
                 grid.probes.push(probe.to_owned());
                 out.push(grid);

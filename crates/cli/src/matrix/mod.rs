@@ -85,20 +85,26 @@ fn actions(actions: &[String]) -> Vec<String> {
     if actions.len() <= 4 {
         return actions.to_vec();
     }
-    let mut counts: Vec<(String, usize)> = Vec::new();
+    let mut verbs: Vec<(&str, Vec<(&str, usize)>)> = Vec::new();
     for action in actions {
-        let kind = action.split('/').next().unwrap_or(action).to_owned();
-        match counts.iter_mut().find(|(k, _)| *k == kind) {
+        let (verb, object) = action.split_once(' ').unwrap_or(("", action));
+        let kind = object.split('/').next().unwrap_or(object);
+        let at = verbs.iter().position(|(v, _)| *v == verb).unwrap_or_else(|| {
+            verbs.push((verb, Vec::new()));
+            verbs.len() - 1
+        });
+        let kinds = &mut verbs[at].1;
+        match kinds.iter_mut().find(|(k, _)| *k == kind) {
             Some((_, n)) => *n += 1,
-            None => counts.push((kind, 1)),
+            None => kinds.push((kind, 1)),
         }
     }
-    // `apply Pod`, 6: "apply 6 Pod".
-    let text = |(kind, n): &(String, usize)| match kind.split_once(' ') {
-        Some((verb, kind)) => format!("{verb} {n} {kind}"),
-        None => format!("{n} {kind}"),
+    let plural = |(kind, n): &(&str, usize)| match (kind.strip_suffix('y'), n) {
+        (_, 1) => format!("1 {kind}"),
+        (Some(stem), n) => format!("{n} {stem}ies"),
+        (None, n) => format!("{n} {kind}s"),
     };
-    vec![counts.iter().map(text).collect::<Vec<_>>().join(", ")]
+    verbs.iter().map(|(v, kinds)| format!("{v} {}", kinds.iter().map(plural).collect::<Vec<_>>().join(", "))).collect()
 }
 
 /// Which signs need to be explained: those that a reader cannot guess, and only where they are used.
@@ -125,11 +131,11 @@ impl Legend {
 
     fn text(&self) -> String {
         let signs = [
-            (self.news, "* news"),
-            (self.differs, "! differs"),
+            (self.news, "* changed by this step"),
+            (self.differs, "! differs, see above"),
             (self.lost, "? lost"),
             (self.family, "v4, v6 in that family alone"),
-            (self.some, "2/4 some pairs"),
+            (self.some, "2/4 some of the pairs"),
         ];
         signs.iter().filter(|(used, _)| *used).map(|(_, t)| *t).collect::<Vec<_>>().join("   ")
     }

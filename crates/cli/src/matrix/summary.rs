@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use tortie_analysis::observation::{Answer, StepReport};
-use tortie_analysis::traps::Trap;
+use tortie_analysis::traps::{Trap, TrapKind};
 
 use super::cell::shown;
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled};
@@ -81,26 +81,41 @@ impl Tally {
     }
 }
 
-/// Traps that were found, each kind explained once.
+/// Traps that were found, each kind explained once; those that somebody walks into first, the others by name.
 fn traps_text(traps: &[Trap]) -> String {
     let mut out = String::new();
-    let mut explained = None;
-    for trap in traps {
-        if explained != Some(trap.kind) {
-            explained = Some(trap.kind);
-            let _ = writeln!(out, "\n{} {}", styled(WARN.bold(), "trap:"), styled(STRONG, trap.kind.title()));
-            let _ = writeln!(out, "{}", trap.kind.explanation());
+    let mut kinds: Vec<TrapKind> = traps.iter().map(|t| t.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in kinds {
+        let _ = writeln!(out, "\n{} {}", styled(WARN.bold(), "trap:"), styled(STRONG, kind.title()));
+        let _ = writeln!(out, "{}", kind.explanation());
+        let (open, shut): (Vec<&Trap>, Vec<&Trap>) =
+            traps.iter().filter(|t| t.kind == kind).partition(|t| !t.beyond.is_empty());
+        let (told, named) = if open.is_empty() { (shut, open) } else { (open, shut) };
+        for trap in told {
+            let _ = writeln!(out, "\n  {}", headline(trap));
+            let _ = writeln!(out, "    {}", trap.finding);
+            let _ = writeln!(out, "    {}", styled(FAINT, "what was meant is probably"));
+            for line in trap.fix.lines() {
+                let _ = writeln!(out, "      {line}");
+            }
         }
-        let place = match &trap.place {
-            Some(place) => styled(FAINT, format_args!("  {}:{}", place.file.name(), place.line())),
-            None => String::new(),
-        };
-        let _ = writeln!(out, "\n  {}[{}] of {}{place}", trap.rule.direction, trap.rule.index, trap.rule.policy);
-        let _ = writeln!(out, "    {}", trap.finding);
-        let _ = writeln!(out, "    {}", styled(FAINT, "what was meant is probably:"));
-        for line in trap.fix.lines() {
-            let _ = writeln!(out, "      {line}");
+        if !named.is_empty() {
+            let _ = writeln!(out, "\n  of the same form, and nobody is there yet to walk in:");
+            for trap in named {
+                let _ = writeln!(out, "    {}", headline(trap));
+            }
         }
     }
     out
+}
+
+/// The rule and its place.
+fn headline(trap: &Trap) -> String {
+    let rule = format!("{}[{}] of {}", trap.rule.direction, trap.rule.index, trap.rule.policy);
+    match &trap.place {
+        Some(place) => format!("{}:{} {}", place.file.name(), place.line(), styled(FAINT, rule)),
+        None => rule,
+    }
 }

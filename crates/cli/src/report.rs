@@ -1,0 +1,91 @@
+//! The report of a run: matrices for people, or a line of JSON a probe, as steps end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tortie_analysis::observation::StepReport;
+use tortie_analysis::staging::Staged;
+use tortie_analysis::traps::{Trap, traps};
+use tortie_manifest::case::Case;
+
+use crate::arguments::Format;
+use crate::matrix::{self, Tally, Workloads};
+use crate::terminal::{FAINT, STRONG, WARN, print, styled, width};
+
+/// A report in the making.
+pub(crate) struct Report {
+    format: Format,
+    width: usize,
+    started: Instant,
+    /// The last step of the case that is being played.
+    before: Option<StepReport>,
+    tally: Tally,
+    predicted: bool,
+}
+
+impl Report {
+    /// A report of packets, or, when `predicted`, of what engine and plan say without any.
+    pub(crate) fn new(format: Format, predicted: bool) -> Self {
+        let started = Instant::now();
+        Self { format, width: width(), started, before: None, tally: Tally::default(), predicted }
+    }
+
+    /// A case begins.
+    pub(crate) fn case(&mut self, case: &Case) -> io::Result<()> {
+        self.before = None;
+        if self.format == Format::Json {
+            return Ok(());
+        }
+        let about = case.about.as_ref().map(|a| format!("{}\n", styled(FAINT, a))).unwrap_or_default();
+        let predicted = match self.predicted {
+            true => format!("{}\n", styled(WARN.bold(), "PREDICTED: no packet was sent")),
+            false => String::new(),
+        };
+        print(&format!("{}\n{about}{predicted}\n", styled(STRONG, &case.name)))
+    }
+
+    /// A step is over.
+    pub(crate) fn step(&mut self, staged: &Staged, report: &StepReport) -> io::Result<()> {
+        self.tally.add(report);
+        match self.format {
+            Format::Json => {
+                let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
+                print(&report.observations.iter().map(line).collect::<String>())?;
+            }
+            Format::Text => {
+                let drawn = matrix::step(report, self.before.as_ref(), &workloads(staged), self.width);
+                print(&format!("{drawn}\n"))?;
+            }
+        }
+        self.before = Some(report.clone());
+        Ok(())
+    }
+
+    /// Everything is over: the summary, with the traps in what was played. Tells whether everything agreed.
+    pub(crate) fn end(self, cases: &[Arc<Case>]) -> io::Result<bool> {
+        if self.format == Format::Text {
+            let found: Vec<Trap> = cases.iter().flat_map(|c| traps_of(c)).collect();
+            let took = (!self.predicted).then(|| self.started.elapsed());
+            print(&self.tally.text(took, &found, self.width))?;
+        }
+        Ok(self.tally.holds())
+    }
+}
+
+fn workloads(staged: &Staged) -> Workloads {
+    let owner = |(key, pod): (&tortie_policy::PodKey, &tortie_model::Pod)| {
+        let owner = pod.owner.as_ref()?;
+        Some((key.to_string(), format!("{}/{}/{}", owner.namespace_str(), owner.kind, owner.name)))
+    };
+    staged.pods.iter().filter_map(owner).collect::<BTreeMap<_, _>>()
+}
+
+/// The traps in the policies as they are after the last step.
+fn traps_of(case: &Case) -> Vec<Trap> {
+    let mut store = case.store();
+    // A step that cannot be made has ended the run with its reason before.
+    let made = case.steps.iter().try_for_each(|s| s.change(&mut store));
+    if made.is_ok() { traps(&store) } else { Vec::new() }
+}
