@@ -238,6 +238,11 @@ impl Values {
         keys.collect()
     }
 
+    /// The ranges of addresses of each family.
+    pub(crate) fn ranges(&self) -> BTreeMap<Family, Vec<Element>> {
+        Family::ALL.into_iter().filter_map(|f| Some((f, self.contents.get(&Slot::Range(f))?.clone()))).collect()
+    }
+
     /// The contents under a layout: with verdicts, and with what a port leads to that the exact map does not know.
     pub(crate) fn under(mut self, plan: &Plan, layout: &Layout) -> Contents {
         let contents = &mut self.contents;

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tortie_model::Family;
 use tortie_ruleset::{DataType, Element, MapSpec, Table};
 
 use super::change::{Change, Group, Step};
@@ -22,9 +23,8 @@ pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
     let difference = Difference { old, new };
     let mut steps = vec![Step::Extend(difference.fresh())];
     let changed = difference.changed();
-    let rank = |c: &&Changed<'_>| c.slot;
     let mut in_order: Vec<&Changed<'_>> = changed.iter().collect();
-    in_order.sort_by_key(rank);
+    in_order.sort_by_key(|c| c.slot);
     let select = |intervals: bool, part: fn(&Changed<'_>) -> Vec<Group>| -> Vec<Change> {
         let wanted = in_order.iter().filter(|c| c.is_interval() == intervals);
         wanted.filter_map(|c| c.change(part(c))).collect()
@@ -33,7 +33,13 @@ pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
     steps.push(Step::Flip(select(false, |c| c.groups(Part::Close))));
     steps.push(Step::Extend(select(false, |c| c.groups(Part::Add))));
     steps.push(Step::Extend(select(true, |c| c.groups(Part::Add))));
-    for one in &in_order {
+    let mut flips = in_order.clone();
+    flips.sort_by_key(|c| match c.slot {
+        // An action that leads to ranges cut anew is taken when the classes of their identities are there.
+        Some(Slot::Act(..)) => Some(Slot::Range(Family::V4)),
+        slot => slot,
+    });
+    for one in &flips {
         steps.push(Step::Flip(one.change(one.groups(Part::Flip)).into_iter().collect()));
     }
     steps.push(Step::Switch(difference.switched()));

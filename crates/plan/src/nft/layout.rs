@@ -2,7 +2,9 @@
 //!
 //! Everything but base chains and a few fixed ones carries a number in its name, as in `cls.3`: the version of the
 //! layout that made it. A map that would grow too small is made anew beside the old one under the next version, and
-//! the base chains are switched to it; nothing is rebuilt while packets use it.
+//! the base chains are switched to it; nothing is rebuilt while packets use it. Maps of address ranges are made anew
+//! whenever a range changes, and the second stage with them: before the set fixes of 2025, kernels miss elements of an
+//! interval map while other ranges of it are exchanged (measured on Linux 6.1).
 
 use std::collections::BTreeMap;
 
@@ -62,7 +64,8 @@ pub(crate) enum Slot {
 /// on, over a field that the rule loaded there, and `nft list ruleset` shows that field.
 const PAIR: DataType = DataType::Value { len: 8, nft_type: 19 << 6 | 19 };
 
-const fn digit(family: Family) -> char {
+/// `4` or `6`.
+pub(crate) const fn digit(family: Family) -> char {
     match family {
         Family::V4 => '4',
         Family::V6 => '6',
@@ -150,6 +153,8 @@ pub(crate) struct Layout {
     epoch: u32,
     /// Of the program.
     version: u32,
+    /// The last version given out.
+    last: u32,
     /// Whether some profile needs port ranges in a map of their own, which then holds the single ports too: a packet
     /// that the map of exact ports does not know starts over there. Where none does, a port that is not in the exact
     /// map is in no class, and no packet asks twice.
@@ -163,7 +168,7 @@ impl Layout {
     pub(crate) fn after(actual: Option<&Table>) -> Self {
         let names = actual.into_iter().flat_map(|t| t.maps.keys().chain(t.chains.keys()));
         let last = names.filter_map(|n| n.rsplit_once('.')?.1.parse::<u32>().ok()).max().unwrap_or_default();
-        Self { epoch: last + 1, version: last + 1, port_ranges: false, maps: BTreeMap::new() }
+        Self { epoch: last + 1, version: last + 1, last: last + 1, port_ranges: false, maps: BTreeMap::new() }
     }
 
     /// The layout of a table that was lowered before; `None` when it is not such a table.
@@ -188,14 +193,16 @@ impl Layout {
             None => version("source.")?,
         };
         let complete = Slot::all().iter().all(|slot| maps.contains_key(slot));
-        complete.then_some(Self { epoch, version: version("source.")?, port_ranges, maps })
+        let version = version("source.")?;
+        let last = maps.values().map(|p: &Placement| p.version).chain([version]).max()?;
+        complete.then_some(Self { epoch, version, last, port_ranges, maps })
     }
 
     /// The layout that also has room for so many elements in each map: the same, or one of the next version.
     #[must_use]
     pub(crate) fn fit(&self, needs: &BTreeMap<Slot, usize>, port_ranges: bool) -> Self {
         let mut new = self.clone();
-        let version = if self.maps.is_empty() { self.version } else { self.version + 1 };
+        let version = if self.maps.is_empty() { self.version } else { self.last + 1 };
         for slot in Slot::all() {
             let need = u32::try_from(needs.get(&slot).copied().unwrap_or_default()).unwrap_or(u32::MAX / 4);
             let ample = (need.saturating_mul(2)).max(SMALLEST).checked_next_power_of_two().unwrap_or(u32::MAX);
@@ -215,6 +222,18 @@ impl Layout {
         }
         if new != *self {
             new.version = version;
+            new.last = version;
+        }
+        new
+    }
+
+    /// The layout in which these ranges are in a map of their own.
+    #[must_use]
+    pub(crate) fn with_fresh_ranges(&self, families: &[Family]) -> Self {
+        let mut new = self.clone();
+        new.last += u32::from(!families.is_empty());
+        for family in families {
+            new.maps.insert(Slot::Range(*family), Placement { version: new.last, size: None });
         }
         new
     }
@@ -237,6 +256,13 @@ impl Layout {
     /// Name of a chain of the program.
     pub(crate) fn chain(&self, stem: &str) -> String {
         format!("{stem}.{}", self.version)
+    }
+
+    /// Name of a chain of the second stage, which is made anew with the maps that it looks into.
+    pub(crate) fn range_chain(&self, stem: &str) -> String {
+        let maps = Family::ALL.into_iter().filter_map(|f| self.maps.get(&Slot::Range(f)));
+        let version = maps.map(|p| p.version).fold(self.version, u32::max);
+        format!("{stem}.{version}")
     }
 
     /// Name of the chain of a path.

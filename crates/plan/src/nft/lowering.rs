@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tortie_ruleset::{Family, Table};
+use tortie_model::Family;
+use tortie_ruleset::Table;
 
 use super::contents::{self, Values};
 use super::layout::{Layout, Slot};
@@ -65,14 +66,21 @@ impl Lowering {
     fn go(&mut self, plans: &[(&Plan, bool)]) -> Vec<Target> {
         let before = self.current.as_ref().map(|p| contents::values(p, &self.options));
         let values: Vec<Values> = plans.iter().map(|(p, _)| contents::values(p, &self.options)).collect();
-        let layout = self.layout.fit(&needs(before.iter().chain(&values)), values.iter().any(|v| v.large_ranges));
+        let mut layout = self.layout.fit(&needs(before.iter().chain(&values)), values.iter().any(|v| v.large_ranges));
         let mut targets: Vec<Target> = Vec::with_capacity(plans.len() + 1);
+        let mut ranges = before.as_ref().map(Values::ranges);
         if let (Some(plan), Some(values)) = (&self.current, before)
             && layout != self.layout
         {
             targets.push(Target { table: lower(plan, &layout, &self.options, values), after_grace: false });
         }
         for ((plan, after_grace), values) in plans.iter().zip(values) {
+            let new = values.ranges();
+            if let Some(old) = &ranges {
+                let differs = |f: &Family| old.get(f) != new.get(f);
+                layout = layout.with_fresh_ranges(&Family::ALL.into_iter().filter(differs).collect::<Vec<_>>());
+            }
+            ranges = Some(new);
             let table = lower(plan, &layout, &self.options, values);
             if targets.last().is_none_or(|t| t.table != table) {
                 targets.push(Target { table, after_grace: *after_grace });
@@ -103,5 +111,10 @@ fn lower(plan: &Plan, layout: &Layout, options: &Options, values: Values) -> Tab
         (name, (spec, elements))
     });
     let chains = program::chains(plan, layout, options).into_iter().chain(contents::path_chains(plan, layout, options));
-    Table { family: Family::Inet, name: options.table.clone(), maps: maps.collect(), chains: chains.collect() }
+    Table {
+        family: tortie_ruleset::Family::Inet,
+        name: options.table.clone(),
+        maps: maps.collect(),
+        chains: chains.collect(),
+    }
 }

@@ -16,7 +16,7 @@ use tortie_model::{Direction, Family, IpProtocol};
 use tortie_ruleset::{BaseChain, Chain, ChainKind, Hook, Policy, Rule, Verdict};
 
 use super::Options;
-use super::layout::{Layout, Slot, Stage};
+use super::layout::{Layout, Slot, Stage, digit};
 use super::pipeline::{End, Group, Pipeline};
 use super::prefix::{DropKind, Prefix, letter};
 use crate::Plan;
@@ -31,11 +31,15 @@ const DISCOVERY: [(u8, u8); 2] = [(130, 137), (143, 143)];
 
 /// The chain that leads peers of no pod to the second stage.
 pub(crate) fn by_range(layout: &Layout, direction: Direction) -> String {
-    layout.chain(&format!("{}cid", letter(direction)))
+    layout.range_chain(&format!("{}cid", letter(direction)))
+}
+
+fn by_range_of(layout: &Layout, direction: Direction, family: Family) -> String {
+    layout.range_chain(&format!("{}cid{}", letter(direction), digit(family)))
 }
 
 fn per_family(layout: &Layout, stem: &str, family: Family) -> String {
-    layout.chain(&format!("{stem}{}", if family == Family::V4 { 4 } else { 6 }))
+    layout.chain(&format!("{stem}{}", digit(family)))
 }
 
 /// All chains of the program.
@@ -59,7 +63,7 @@ pub(crate) fn chains(plan: &Plan, layout: &Layout, options: &Options) -> Vec<(St
             out.push((per_family(layout, direction.as_str(), family), inner(rules)));
             let mut rules = program.decisions(family, direction, Stage::Range);
             rules.push(program.contradiction(family, direction));
-            out.push((per_family(layout, &format!("{}cid", letter(direction)), family), inner(rules)));
+            out.push((by_range_of(layout, direction, family), inner(rules)));
         }
         out.push((by_range(layout, direction), inner(program.to_ranges(direction))));
     }
@@ -172,8 +176,7 @@ impl Program<'_> {
     }
 
     fn to_ranges(&self, direction: Direction) -> Vec<Rule> {
-        let stem = format!("{}cid", letter(direction));
-        Family::ALL.map(|f| Pipeline::new().family(f).goto(per_family(self.layout, &stem, f))).into()
+        Family::ALL.map(|f| Pipeline::new().family(f).goto(by_range_of(self.layout, direction, f))).into()
     }
 
     /// The second stage decides everything, unless the profile is gone since the first.
