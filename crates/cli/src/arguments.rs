@@ -15,11 +15,17 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    #[cfg(target_os = "linux")]
     Lab(crate::lab::arguments::Lab),
     Explain(Explain),
     Check(Check),
     Examples(Examples),
+    /// Say what this machine has for the lab, what each lack costs, and what mends it
+    ///
+    /// Exits with 1 when something is missing without which packets cannot be sent.
+    #[command(after_help = "\
+Example:
+  tortie doctor")]
+    Doctor,
 }
 
 /// Manifests as input.

@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: &Examples) -> Result<Outcome, Failure> {
             .map_err(|e| Failure::Message(format!("cannot write {}: {e}", directory.join(path).display())))?;
     }
     let mut folders: Vec<&str> = FILES.iter().filter_map(|(path, _)| Some(path.split_once('/')?.0)).collect();
+    folders.sort_unstable();
     folders.dedup();
     for folder in folders {
         terminal::print(&format!("{}\n", directory.join(folder).display()))?;

@@ -7,11 +7,11 @@
 mod arguments;
 mod check;
 mod cluster;
+mod doctor;
 mod examples;
 mod explain;
 mod failure;
 mod input;
-#[cfg(target_os = "linux")]
 mod lab;
 mod matrix;
 mod rehearse;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Examples(args)) => examples::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
-        #[cfg(target_os = "linux")]
+        Some(Command::Doctor) => doctor::run(),
         Some(Command::Lab(args)) => lab::run(&args),
     };
     match outcome {

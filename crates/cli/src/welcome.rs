@@ -4,12 +4,12 @@ use crate::failure::{Failure, Outcome};
 use crate::terminal::{FAINT, STRONG, print, styled};
 
 const LINES: [(&str, &str); 3] = [
-    ("tortie examples practicals", "write the practicals that are built in to a folder"),
+    ("tortie lab run", "a practical with real packets: who reaches whom after each policy; no root, no cluster"),
+    ("tortie examples practicals", "the same practical as files, to be read and changed"),
     (
         "tortie explain -f practicals/three-namespaces dev/dev1 prod/prod1 80",
         "which policy, rule and line decides whether a packet gets through",
     ),
-    ("tortie check -f practicals", "what the API server would refuse, with file and line"),
 ];
 
 fn text(commands: &[(&str, &str)]) -> String {

@@ -49,3 +49,5 @@ pub use pod::{NodeSpec, OutsideSpec, Place, PodSpec};
 pub use sandbox::Sandbox;
 pub use server::HELLO;
 pub use topology::{Endpoint, Topology};
+/// What the kernel can do, found out by trying.
+pub use tortie_netlink::probe as features;

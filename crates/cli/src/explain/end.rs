@@ -108,9 +108,9 @@ fn missing(offline: &Offline, what: &'static str, name: &str) -> EndError {
     let near = |other: String| {
         // Somebody of the same name elsewhere is nearer than any misspelling.
         let same = other.rsplit('/').next() == Some(last);
-        (if same { 0 } else { strsim::damerau_levenshtein(name, &other) }, other)
+        (if same { 0 } else { strsim::damerau_levenshtein(name, &other) }, other.len(), other)
     };
-    let nearest = offline.names().map(near).min().filter(|(d, _)| *d <= name.len() / 3 + 1).map(|(_, n)| n);
+    let nearest = offline.names().map(near).min().filter(|(d, ..)| *d <= name.len() / 3 + 1).map(|(.., n)| n);
     EndError::Missing { what, name: name.to_owned(), nearest }
 }
 

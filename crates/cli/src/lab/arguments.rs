@@ -1,4 +1,6 @@
 //! Arguments of `tortie lab`.
+// Elsewhere only `run` is there, which predicts.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
 use std::ffi::OsString;
 
@@ -19,12 +21,19 @@ pub(crate) struct Lab {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
     Run(Run),
+    #[cfg(target_os = "linux")]
     Up(Up),
+    #[cfg(target_os = "linux")]
     Status(Status),
+    #[cfg(target_os = "linux")]
     Apply(Apply),
+    #[cfg(target_os = "linux")]
     Delete(Delete),
+    #[cfg(target_os = "linux")]
     Probe(Probe),
+    #[cfg(target_os = "linux")]
     Exec(Exec),
+    #[cfg(target_os = "linux")]
     Down(Down),
 }
 

@@ -1,33 +1,44 @@
 //! `tortie lab`: a cluster made of network namespaces.
 
 pub(crate) mod arguments;
+#[cfg(target_os = "linux")]
 mod remote;
 mod run;
+#[cfg(target_os = "linux")]
 mod up;
 
-use tortie_lab::control::Request;
-use tortie_lab::sandbox::Refusal;
+#[cfg(target_os = "linux")]
+use tortie_lab::{control::Request, sandbox::Refusal};
 
 use self::arguments::{Lab, LabCommand};
 use crate::failure::{Failure, Outcome};
 
 /// What must be known before anything is believed.
+#[cfg(target_os = "linux")]
 const STAND_INS: &str = "Pods are stand-ins: images are not run. Each answers with its own name.";
 
 pub(crate) fn run(lab: &Lab) -> Result<Outcome, Failure> {
     match &lab.command {
         LabCommand::Run(arguments) => run::run(arguments),
+        #[cfg(target_os = "linux")]
         LabCommand::Up(arguments) => up::run(arguments),
+        #[cfg(target_os = "linux")]
         LabCommand::Status(arguments) => remote::status(arguments),
+        #[cfg(target_os = "linux")]
         LabCommand::Apply(arguments) => remote::change(&arguments.files, Request::Apply),
+        #[cfg(target_os = "linux")]
         LabCommand::Delete(arguments) => remote::change(&arguments.files, Request::Delete),
+        #[cfg(target_os = "linux")]
         LabCommand::Probe(arguments) => remote::probe(arguments),
+        #[cfg(target_os = "linux")]
         LabCommand::Exec(arguments) => remote::exec(arguments),
+        #[cfg(target_os = "linux")]
         LabCommand::Down(arguments) => remote::down(arguments),
     }
 }
 
 /// Namespaces are refused: why, and the way out.
+#[cfg(target_os = "linux")]
 fn refused(refusal: &Refusal) -> Failure {
     Failure::Message(format!("{refusal}\n  {}", refusal.cause.remedy()))
 }

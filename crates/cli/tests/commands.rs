@@ -1,0 +1,272 @@
+//! The program as its users call it: arguments, exit codes, what goes to standard output and what is said.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const POLICIES: &str = "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: shop}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: web, labels: {team: web}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front, namespace: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: front}}
+  template: {metadata: {labels: {app: front}}, spec: {containers: [{name: c, image: i}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, image: i, ports: [{name: sql, containerPort: 5432}]}]}
+status: {podIP: 10.1.0.5, podIPs: [{ip: 10.1.0.5}, {ip: 'fd00::5'}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {selector: {app: db}, clusterIP: 10.96.0.77, ports: [{port: 3306, targetPort: sql}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: db
+  namespace: shop
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from:
+    - namespaceSelector: {matchLabels: {team: web}}
+    ports:
+    - port: sql
+  - from:
+    - ipBlock: {cidr: 192.0.2.0/24, except: [192.0.2.128/25]}
+";
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).expect("a file");
+    }
+    folder
+}
+
+fn tortie(at: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tortie"))
+        .args(arguments)
+        .current_dir(at)
+        .env_remove("CLICOLOR_FORCE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tortie starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_owned();
+    // The program may end without reading it all.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().expect("tortie ends");
+    writer.join().expect("the writer does not panic");
+    output
+}
+
+/// Exit code, standard output, standard error.
+fn run(at: &Path, arguments: &[&str]) -> (i32, String, String) {
+    told(tortie(at, arguments, ""))
+}
+
+fn told(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[test]
+fn alone_it_names_three_commands_that_exist() {
+    let here = folder(&[]);
+    let (code, out, _) = run(here.path(), &[]);
+    let commands: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("  tortie ")).collect();
+    assert_eq!((code, commands.len()), (0, 3), "{out}");
+    assert!(!out.contains('\x1b'), "no colour where it is no terminal");
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').take_while(|w| w.chars().all(|c| c.is_ascii_lowercase())).collect();
+        let known = if words[0] == "lab" { &words[..2] } else { &words[..1] };
+        let (code, help, _) = run(here.path(), &[known, &["--help"]].concat());
+        assert!(code == 0 && help.contains("Example"), "{command}: {help}");
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense_exit_with_2() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let cases: [(&[&str], &str); 10] = [
+        (&["explain", "-f", "p.yaml", "web/front-1"], "TO"),
+        (&["explain", "-f", "p.yaml", "web/front-1", "shop/db", "70000"], "70000"),
+        (&["explain", "-f", "p.yaml", "web/front-9", "shop/db", "80"], "did you mean web/front-1?"),
+        (&["explain", "-f", "p.yaml", "db", "shop/db", "80"], "did you mean shop/db?"),
+        (&["explain", "-f", "p.yaml", "web/front-1", "shop/db", "http"], "no TCP port named `http`"),
+        (&["explain", "-f", "p.yaml", "web/front-1", "shop/Service/db", "80"], "it has 3306/TCP"),
+        (&["explain", "-f", "missing.yaml", "a/b", "c/d"], "missing.yaml"),
+        (&["explain", "-f", "-", "--batch", "-"], "standard input"),
+        (&["check", "-f", "missing.yaml"], "missing.yaml"),
+        (&["nonsense"], "nonsense"),
+    ];
+    for (arguments, said) in cases {
+        let (code, out, err) = run(here.path(), arguments);
+        assert_eq!(code, 2, "{arguments:?}: {err}");
+        assert!(out.is_empty() && err.contains(said), "{arguments:?}: {out}{err}");
+    }
+}
+
+#[test]
+fn a_flow_is_explained_with_rule_and_line() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let (code, out, err) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("ALLOWED  web/front-1 -> shop/db  TCP/5432  IPv4 and IPv6\n"), "{out}");
+    assert!(out.contains("by ingress[0] of NetworkPolicy/shop/db\n    p.yaml:36\n"), "{out}");
+    assert!(out.contains("| - from:"), "{out}");
+    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "80"]);
+    assert!(out.starts_with("DENIED"), "{out}");
+    assert!(out.contains("the nearest rule is ingress[0]") && out.contains("ports lists `sql`"), "{out}");
+    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "192.0.2.200", "shop/db", "80"]);
+    assert!(out.contains("192.0.2.200 is excepted"), "{out}");
+    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "shop/db", "shop/db", "80"]);
+    assert!(out.starts_with("ALLOWED") && out.contains("a pod always reaches itself"), "{out}");
+}
+
+#[test]
+fn workloads_services_and_everything_at_once() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let at = here.path();
+    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "web/Deployment/front", "shop/Service/db", "3306"]);
+    assert!(out.starts_with("ALLOWED  web/front-1 -> shop/db  TCP/sql  behind Service shop/db"), "{out}");
+    assert!(out.contains("decided alike, by the same rules:\n    web/front-2 -> shop/db"), "{out}");
+    let (_, by_address, _) = run(at, &["explain", "-f", "p.yaml", "web/Deployment/front", "10.96.0.77", "3306"]);
+    assert_eq!(by_address, out);
+    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "web/front-1", "shop/db"]);
+    assert!(out.contains("ALLOWED  TCP 5432\n") && out.contains("DENIED   everything else\n"), "{out}");
+    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "shop/db", "web/front-1"]);
+    assert!(out.contains("ALLOWED  everything\n"), "{out}");
+}
+
+#[test]
+fn explain_as_json() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let (code, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432", "-o", "json"]);
+    let lines: Vec<Value> = out.lines().map(json).collect();
+    assert_eq!((code, lines.len()), (0, 2), "one line a family");
+    assert_eq!((&lines[0]["family"], &lines[1]["family"]), (&"IPv4".into(), &"IPv6".into()));
+    assert_eq!(lines[0]["allowed"], true);
+    assert_eq!(lines[0]["ingress"]["isolating"], serde_json::json!(["NetworkPolicy/shop/db"]));
+    let decided = serde_json::json!({"kind": "NetworkPolicy", "namespace": "shop", "name": "db", "rule": 0, "file": "p.yaml", "line": 36});
+    assert_eq!(lines[0]["ingress"]["decided_by"], decided);
+    assert_eq!(lines[0]["egress"]["decided_by"], Value::Null);
+}
+
+#[test]
+fn flows_in_bulk() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let flows = [
+        (r#"{"from":"web/front-1","to":"shop/db","proto":"TCP","port":5432}"#, Some(true)),
+        (r#"{"from":"web/front-1","to":"shop/db","proto":6,"port":80,"sport":4000}"#, Some(false)),
+        (r#"{"from":"192.0.2.1","to":"10.1.0.5","proto":"icmp","icmp":{"type":8,"code":0}}"#, Some(true)),
+        (r#"{"from":"192.0.2.200","to":"shop/db","proto":"udp","port":9}"#, Some(false)),
+        (r#"{"from":"web/front-2","to":"shop/db","proto":"TCP","port":5432,"toIP":"fd00::5"}"#, Some(true)),
+        (r#"{"from":"web/front-2","to":"shop/db","proto":"TCP","port":5432,"toIP":"fd00::6"}"#, None),
+        (r#"{"from":"web/nobody","to":"shop/db","proto":"TCP","port":1}"#, None),
+        (r#"{"from":"web/front-1","to":"shop/db","proto":"TCP"}"#, None),
+        (r#"{"from":"web/front-1","to":"shop/db","proto":"TCP","prot":1}"#, None),
+        ("not json", None),
+        (r#"{"from":"web/front-1","to":"shop/db","proto":"TCP","port":70000}"#, None),
+        (r#"{"from":"shop/db","to":"2001:db8::1","proto":47}"#, Some(true)),
+    ];
+    let input: String = flows.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let (code, out, err) = told(tortie(here.path(), &["explain", "-f", "p.yaml", "--batch", "-"], &input));
+    assert_eq!((code, out.lines().count()), (0, flows.len()), "{err}");
+    for ((flow, expected), line) in flows.iter().zip(out.lines()) {
+        let answer = json(line);
+        assert_eq!(answer.get("allowed").and_then(Value::as_bool), *expected, "{flow}: {line}");
+        assert_eq!(answer.get("error").is_some(), expected.is_none(), "{flow}: {line}");
+    }
+    assert_eq!(
+        out.lines().next(),
+        Some(
+            r#"{"allowed":true,"egress":{"allowed":true,"isolating":[],"decided_by":null},"ingress":{"allowed":true,"isolating":["NetworkPolicy/shop/db"],"decided_by":{"kind":"NetworkPolicy","namespace":"shop","name":"db","rule":0,"file":"p.yaml","line":36}}}"#
+        )
+    );
+}
+
+#[test]
+fn findings_are_data_and_set_the_exit_code() {
+    let misspelt = POLICIES.replace("podSelector: {matchLabels", "podSelecter: {matchLabels");
+    let here = folder(&[("good.yaml", POLICIES), ("bad.yaml", &misspelt)]);
+    let (code, out, err) = run(here.path(), &["check", "-f", "good.yaml"]);
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    let (code, out, _) = run(here.path(), &["check", "-f", "bad.yaml", "-o", "json"]);
+    let finding = json(out.lines().next().expect("a finding"));
+    assert_eq!((code, &finding["severity"], &finding["line"]), (1, &"error".into(), &34.into()), "{out}");
+    assert!(finding["message"].as_str().is_some_and(|m| m.contains("spec.podSelecter")), "{out}");
+    let (code, out, _) = run(here.path(), &["check", "-f", "bad.yaml"]);
+    assert!(code == 1 && out.contains("bad.yaml:34"), "{out}");
+    let (code, _, err) = run(here.path(), &["explain", "-f", "bad.yaml", "web/front-1", "shop/db"]);
+    assert!(code == 2 && err.contains("cannot be trusted"), "a policy that cannot be read: no answer; {err}");
+}
+
+#[test]
+fn standard_input_is_read_and_an_empty_folder_is_no_answer() {
+    let here = folder(&[]);
+    let (code, out, err) = told(tortie(here.path(), &["check", "-f", "-"], POLICIES));
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    let (code, _, err) = run(here.path(), &["check", "-f", "."]);
+    assert!(code == 2 && err.contains("no manifests"), "{err}");
+    let (code, _, err) = run(here.path(), &["explain", "-f", ".", "a/b", "c/d"]);
+    assert!(code == 2 && err.contains("no manifests"), "{err}");
+}
+
+#[test]
+fn examples_are_written_once() {
+    let here = folder(&[]);
+    let (code, out, err) = run(here.path(), &["examples", "mine"]);
+    assert_eq!((code, out.lines().next()), (0, Some("mine/three-namespaces")), "{err}");
+    let (code, _, err) = run(here.path(), &["check", "-f", "mine"]);
+    assert_eq!(code, 0, "{err}");
+    let changed = here.path().join("mine/three-namespaces/README.md");
+    fs::write(&changed, "mine").expect("written");
+    let (code, _, err) = run(here.path(), &["examples", "mine"]);
+    assert!(code == 2 && err.contains("exists already"), "{err}");
+    assert_eq!(fs::read_to_string(&changed).expect("there"), "mine");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let flow = "{\"from\":\"web/front-1\",\"to\":\"shop/db\",\"proto\":\"TCP\",\"port\":80}\n";
+    fs::write(here.path().join("flows"), flow.repeat(20_000)).expect("written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tortie"))
+        .args(["explain", "-f", "p.yaml", "--batch", "flows"])
+        .current_dir(here.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tortie starts");
+    let mut first = String::new();
+    BufReader::with_capacity(64, child.stdout.take().expect("piped")).read_line(&mut first).expect("a line");
+    assert!(first.starts_with("{\"allowed\""), "{first}");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
