@@ -12,7 +12,7 @@ use tortie_manifest::case::Case;
 
 use crate::arguments::Format;
 use crate::matrix::{self, Tally, Workloads};
-use crate::terminal::{FAINT, STRONG, WARN, print, styled, width};
+use crate::terminal::{FAINT, STRONG, print, styled, width};
 
 /// A report in the making.
 pub(crate) struct Report {
@@ -39,11 +39,7 @@ impl Report {
             return Ok(());
         }
         let about = case.about.as_ref().map(|a| format!("{}\n", styled(FAINT, a))).unwrap_or_default();
-        let predicted = match self.predicted {
-            true => format!("{}\n", styled(WARN.bold(), "PREDICTED: no packet was sent")),
-            false => String::new(),
-        };
-        print(&format!("{}\n{about}{predicted}\n", styled(STRONG, &case.name)))
+        print(&format!("{}\n{about}\n", styled(STRONG, &case.name)))
     }
 
     /// A step is over.

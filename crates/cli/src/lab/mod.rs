@@ -40,5 +40,5 @@ pub(crate) fn run(lab: &Lab) -> Result<Outcome, Failure> {
 /// Namespaces are refused: why, and the way out.
 #[cfg(target_os = "linux")]
 fn refused(refusal: &Refusal) -> Failure {
-    Failure::Message(format!("{refusal}\n  {}", refusal.cause.remedy()))
+    Failure::message(refusal)
 }

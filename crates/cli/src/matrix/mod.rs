@@ -14,7 +14,7 @@ mod summary;
 
 use tortie_analysis::observation::StepReport;
 
-use crate::terminal::{FAINT, STRONG, styled};
+use crate::terminal::{FAINT, STRONG, WARN, styled};
 
 pub(crate) use axis::Workloads;
 pub(crate) use summary::Tally;
@@ -25,6 +25,9 @@ use axis::Level;
 pub(crate) fn step(report: &StepReport, before: Option<&StepReport>, workloads: &Workloads, width: usize) -> String {
     let rule = "─".repeat(width.saturating_sub(report.step.chars().count() + 4).max(2));
     let mut out = format!("{}\n", styled(STRONG, format_args!("── {} {rule}", report.step)));
+    if report.observations.iter().all(|o| o.kernel.is_none()) {
+        out.push_str(&format!("{}\n", styled(WARN.bold(), "PREDICTED: no packet was sent")));
+    }
     for action in actions(&report.actions) {
         out.push_str(&format!("{}\n", styled(FAINT, action)));
     }

@@ -183,3 +183,12 @@ fn the_summary_counts() {
     assert!(!tally.holds());
     assert!(tally.text(None, &[], 40).contains("1 differ"));
 }
+
+#[test]
+fn a_prediction_says_that_it_is_one() {
+    let mut report = report(&PODS, &["ping"], |a, b, _| within(a, b));
+    assert!(!drawn(&report, None, &Workloads::new(), 60).contains("PREDICTED"));
+    report.observations.iter_mut().for_each(|o| o.kernel = None);
+    let text = drawn(&report, None, &Workloads::new(), 60);
+    assert!(text.lines().nth(1) == Some("PREDICTED: no packet was sent") && text.contains('✓'), "{text}");
+}
