@@ -6,6 +6,7 @@ use tortie_analysis::staging::{Stager, StagingError};
 use tortie_manifest::case::{Cell, ClusterSpec, Endpoint, Pattern, Probe, Verdict, Via};
 use tortie_manifest::{Diagnostic, LoadOptions, Loaded, Memory, Place, Severity, SourceFile as Text, Store, load};
 use tortie_model::ObjectRef;
+use tortie_node::{Cause, Denial};
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::control::{Input, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status};
@@ -230,11 +231,30 @@ impl Session {
                     None => "not sent".to_owned(),
                 },
                 engine: if q.answerers.iter().all(passes) { "allow" } else { "deny" }.to_owned(),
-                detail: sighting.detail,
+                detail: self.placed(sighting.detail, sighting.denial.as_ref()),
                 ms: sighting.ms,
             }
         });
         Ok(Reply::Probed(probed.collect()))
+    }
+
+    /// What dropped a packet, with the places of the rule or of the policies that isolate.
+    fn placed(&self, detail: String, denial: Option<&Denial>) -> String {
+        let Some(Cause::Policy { meaning: Some(meaning), .. }) = denial.map(|d| &d.cause) else { return detail };
+        let places: Vec<String> = match meaning.path.rule() {
+            Some(rule) => {
+                let pointer = format!("/spec/{}/{}", rule.direction, rule.index);
+                self.store.origin(&rule.policy).map(|o| o.place(&pointer)).into_iter().collect::<Vec<_>>()
+            }
+            None => {
+                let policies = meaning.path.isolating.iter();
+                policies.filter_map(|p| self.store.origin(p)).map(|o| o.key_place("/metadata/name")).collect()
+            }
+        }
+        .iter()
+        .map(|place| format!("{}:{}", place.file.name(), place.line()))
+        .collect();
+        if places.is_empty() { detail } else { format!("{detail}; {}", places.join(", ")) }
     }
 
     fn enter(&self, place: &str) -> Result<Reply, SessionError> {
