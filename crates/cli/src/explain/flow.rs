@@ -32,9 +32,16 @@ enum Answer {
     All(Box<PairVerdict>),
 }
 
-/// What makes two answers the same although they are about different pods.
+/// What makes two answers the same although they are about different pods: egress, then ingress.
+type Reason = [HalfReason; 2];
+
 #[derive(Debug, PartialEq, Eq)]
-struct Reason(Vec<(bool, Vec<ObjectRef>, Option<RuleRef>, Option<RuleRef>)>);
+struct HalfReason {
+    allowed: bool,
+    isolating: Vec<ObjectRef>,
+    decided_by: Option<RuleRef>,
+    nearest: Option<RuleRef>,
+}
 
 impl Flow {
     pub(crate) fn ask(
@@ -74,10 +81,14 @@ impl Flow {
         let Answer::One(verdict) = &self.answer else { return None };
         let half = |d: Direction| {
             let half = verdict.half(d);
-            let nearest = half.nearest.as_ref().map(|n| n.rule.clone());
-            (half.is_allowed(), half.isolating(), half.decided_by(), nearest)
+            HalfReason {
+                allowed: half.is_allowed(),
+                isolating: half.isolating(),
+                decided_by: half.decided_by(),
+                nearest: half.nearest.as_ref().map(|n| n.rule.clone()),
+            }
         };
-        Some(Reason(Direction::BOTH.map(half).into()))
+        Some(Direction::BOTH.map(half))
     }
 
     /// The pair and the port, without family.

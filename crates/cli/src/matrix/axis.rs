@@ -110,6 +110,16 @@ pub(super) fn widths(labels: &[Label], least: &[usize], room: usize) -> Option<V
         found[cut] += 1;
         left -= 1;
     }
+    // And then to namespaces that are longer than their columns.
+    let mut i = 0;
+    while i < labels.len() {
+        let same = labels[i..].iter().take_while(|l| l.namespace == labels[i].namespace).count();
+        let span = found[i..i + same].iter().map(|w| w + 1).sum::<usize>() - 1;
+        let more = length(&labels[i].namespace).saturating_sub(span).min(left);
+        found[i + same - 1] += more;
+        left -= more;
+        i += same;
+    }
     Some(found)
 }
 

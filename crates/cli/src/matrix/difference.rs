@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tortie_analysis::observation::{DecidedBy, Kernel, Observation, StepReport};
+use tortie_analysis::observation::{Answer, DecidedBy, Kernel, Observation, StepReport};
 
 use crate::terminal::{DENY, FAINT, STRONG, WARN, styled};
 
@@ -61,7 +61,7 @@ pub(super) fn differences(report: &StepReport) -> String {
             }
         }
         if o.decided_by.egress.is_none() && o.decided_by.ingress.is_none() {
-            let _ = writeln!(out, "    {}", styled(FAINT, "no rule decides it"));
+            let _ = writeln!(out, "    {}", styled(FAINT, nobody(o)));
         }
         if let Some(why) = &o.why {
             let _ = writeln!(out, "    the case says: {why}");
@@ -73,11 +73,19 @@ pub(super) fn differences(report: &StepReport) -> String {
     out
 }
 
+/// Why no rule is named.
+fn nobody(o: &Observation) -> &'static str {
+    match o.engine {
+        Answer::Allow => "no policy says anything about it",
+        Answer::Deny => "an end is isolated, and no rule allows it",
+    }
+}
+
 fn decided(direction: &str, rule: &DecidedBy) -> String {
     let namespace = rule.namespace.as_ref().map(|n| format!("{n}/")).unwrap_or_default();
     let place = match (&rule.file, rule.line) {
         (Some(file), Some(line)) => styled(FAINT, format_args!("  {file}:{line}")),
         _ => String::new(),
     };
-    format!("{direction} by {direction}[{}] of {}/{namespace}{}{place}", rule.rule, rule.kind, rule.name)
+    format!("{direction} decided by {direction}[{}] of {}/{namespace}{}{place}", rule.rule, rule.kind, rule.name)
 }

@@ -32,7 +32,7 @@ impl Grid {
     fn margin(&self) -> (usize, usize) {
         let namespace = self.rows.iter().map(|l| length(&l.namespace)).max().unwrap_or(0);
         let name = self.rows.iter().map(|l| length(&l.counted())).max().unwrap_or(0);
-        (namespace.min(22), name.min(26).max(7))
+        (namespace.min(22), name.clamp(7, 26))
     }
 
     fn room(&self, width: usize) -> usize {

@@ -120,7 +120,7 @@ fn what_differs_stands_out_and_is_listed() {
     assert!(text.contains("✓!") && text.contains("?!"), "{text}");
     assert!(
         text.contains(
-            "differs dev/dev1 -> dev/dev2  ping, TCP/80  IPv4 and IPv6\n    expected deny, engine allow, plan allow, kernel allow\n    ingress by ingress[1] of NetworkPolicy/dev/open  open.yaml:12\n    the case says: dev1 is closed\n"
+            "differs dev/dev1 -> dev/dev2  ping, TCP/80  IPv4 and IPv6\n    expected deny, engine allow, plan allow, kernel allow\n    ingress decided by ingress[1] of NetworkPolicy/dev/open  open.yaml:12\n    the case says: dev1 is closed\n"
         ),
         "{text}"
     );
