@@ -141,7 +141,10 @@ fn host() -> Vec<(String, String)> {
                 // Counts of what happens to be open, on any machine.
                 _ if ["nf_conntrack_count", "route", "stat"].iter().any(|n| entry.path().ends_with(n)) => {}
                 _ => {
-                    out.push((entry.path().display().to_string(), fs::read_to_string(entry.path()).unwrap_or_default()))
+                    out.push((
+                        entry.path().display().to_string(),
+                        fs::read_to_string(entry.path()).unwrap_or_default(),
+                    ));
                 }
             }
         }

@@ -151,21 +151,13 @@ impl Element {
     /// One key of a plain set.
     #[must_use]
     pub fn key(key: Vec<u8>) -> Self {
-        Self::Range {
-            to: key.clone(),
-            from: key,
-            data: None,
-        }
+        Self::Range { to: key.clone(), from: key, data: None }
     }
 
     /// One key of a map.
     #[must_use]
     pub fn entry(key: Vec<u8>, data: Data) -> Self {
-        Self::Range {
-            to: key.clone(),
-            from: key,
-            data: Some(data),
-        }
+        Self::Range { to: key.clone(), from: key, data: Some(data) }
     }
 
     /// Its data.
