@@ -191,6 +191,8 @@ fn flows_in_bulk() {
         (r#"{"from":"web/front-1","to":"shop/db","proto":"TCP"}"#, None),
         (r#"{"from":"web/front-1","to":"shop/db","proto":"TCP","prot":1}"#, None),
         ("not json", None),
+        (r#"{"from":"192.0.2.1","to":"shop/db","proto":"TCP","port":1,"toIP":"fd00::5"}"#, None),
+        (r#"{"from":"shop/db","to":"shop/db","proto":"TCP","port":1,"fromIP":"10.1.0.5","toIP":"fd00::5"}"#, None),
         (r#"{"from":"web/front-1","to":"shop/db","proto":"TCP","port":70000}"#, None),
         (r#"{"from":"shop/db","to":"2001:db8::1","proto":47}"#, Some(true)),
     ];

@@ -159,6 +159,10 @@ impl<'c> Batch<'c> {
             _ => None,
         };
         let no_family = || FlowError::NoFamily(flow.from.clone(), flow.to.clone());
+        let said = |ip: Option<IpAddr>| ip.map(|ip| Family::of(canonical(ip)));
+        if said(flow.from_ip).zip(said(flow.to_ip)).is_some_and(|(a, b)| a != b) {
+            return Err(no_family());
+        }
         let common = common_families(self.offline, from, to);
         let wanted = forced.or(spoken);
         let family = match wanted {
