@@ -9,7 +9,7 @@
 //!                                                    └─ resolve(): every packet at once ─▶ Regions ┘ directions and the trace
 //! ```
 //!
-//! Every policy API becomes the one rule form of [`rule`]: tiers with an order and an end action, policies with an
+//! Every policy API becomes the one rule form of `rule.rs`: tiers with an order and an end action, policies with an
 //! order, rules that allow, deny, pass or log. A NetworkPolicy is a policy of order 1000 in tier `default`.
 //! The plan is computed from [`Stack::resolve`], explanations from [`Index::verdict`]; both walk the same stack.
 
