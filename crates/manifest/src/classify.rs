@@ -36,7 +36,7 @@ pub(crate) enum Class {
     },
     /// A kustomization: names resources, is none.
     Kustomization,
-    /// A case of `tortie test`.
+    /// A case, to be played.
     Case,
     /// A mapping that is no Kubernetes object at all.
     Foreign,

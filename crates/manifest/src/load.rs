@@ -346,7 +346,7 @@ impl<'a> Loader<'a> {
             }
             Class::Case => {
                 let message = format!("{} is a case, not a manifest", document.file().name());
-                let help = "play it with `tortie test`, or with packets: `tortie lab run`";
+                let help = "play it with packets: `tortie lab run`";
                 self.loaded.notes.push(Diagnostic::note("skipped-file", message).help(help));
             }
             Class::Foreign => {
