@@ -12,7 +12,7 @@ use tortie_manifest::case::Case;
 
 use crate::arguments::Format;
 use crate::matrix::{self, Tally, Workloads};
-use crate::terminal::{FAINT, STRONG, print, styled, width};
+use crate::terminal::{FAINT, STRONG, print, styled, width, wrapped};
 
 /// A report in the making.
 pub(crate) struct Report {
@@ -38,7 +38,7 @@ impl Report {
         if self.format == Format::Json {
             return Ok(());
         }
-        let about = case.about.as_ref().map(|a| format!("{}\n", styled(FAINT, a))).unwrap_or_default();
+        let about = case.about.as_ref().map(|a| format!("{}\n", styled(FAINT, wrapped(a, "", self.width)))).unwrap_or_default();
         print(&format!("{}\n{about}\n", styled(STRONG, &case.name)))
     }
 

@@ -41,8 +41,37 @@ pub(crate) fn error(text: impl Display) {
     say(format_args!("{} {text}", styled(AnsiColor::Red.on_default().bold(), "error:")));
 }
 
+/// Breaks a text into lines of at most `width` columns, each after `indent`; a word that is wider stays whole.
+pub(crate) fn wrapped(text: &str, indent: &str, width: usize) -> String {
+    let room = width.saturating_sub(indent.len());
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(last) if last.is_empty() => last.push_str(word),
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= room => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join("\n")
+}
+
 /// Columns of the terminal: `COLUMNS`, or what the terminal says, or 80.
 pub(crate) fn width() -> usize {
     let set = std::env::var("COLUMNS").ok().and_then(|v| v.parse().ok()).filter(|n| *n >= 20);
     set.or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0)).filter(|n| *n >= 20)).unwrap_or(80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_broken_between_words() {
+        assert_eq!(wrapped("one two three", "  ", 9), "  one two\n  three");
+        assert_eq!(wrapped("a/very/long/path x", "", 4), "a/very/long/path\nx");
+        assert_eq!(wrapped("", "  ", 9), "  ");
+    }
 }

@@ -7,7 +7,7 @@ use tortie_analysis::observation::{Answer, StepReport};
 use tortie_analysis::traps::{Trap, TrapKind};
 
 use super::cell::shown;
-use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled};
+use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled, wrapped};
 
 /// Counts over all steps of all cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Tally {
         }
         out.push('\n');
         out.push_str(&self.judgement());
-        out.push_str(&traps_text(traps));
+        out.push_str(&traps_text(traps, width));
         out
     }
 
@@ -82,7 +82,7 @@ impl Tally {
 }
 
 /// Traps that were found, each kind explained once; those that somebody walks into first, the others by name.
-fn traps_text(traps: &[Trap]) -> String {
+fn traps_text(traps: &[Trap], width: usize) -> String {
     let mut out = String::new();
     let mut kinds: Vec<TrapKind> = traps.iter().map(|t| t.kind).collect();
     kinds.sort_unstable();
@@ -95,7 +95,7 @@ fn traps_text(traps: &[Trap]) -> String {
         let (told, named) = if open.is_empty() { (shut, open) } else { (open, shut) };
         for trap in told {
             let _ = writeln!(out, "\n  {}", headline(trap));
-            let _ = writeln!(out, "    {}", trap.finding);
+            let _ = writeln!(out, "{}", wrapped(&trap.finding, "    ", width));
             let _ = writeln!(out, "    {}", styled(FAINT, "what was meant is probably"));
             for line in trap.fix.lines() {
                 let _ = writeln!(out, "      {line}");
