@@ -87,7 +87,6 @@ impl Active {
             Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Err(Outcome::Unsupported),
             Err(e) => return Err(failed("open a socket", e)),
         };
-        report_icmp_errors(&socket, v4).map_err(|e| failed("IP_RECVERR", e))?;
         if kind == SocketType::STREAM {
             // Closed by a reset: no TIME_WAIT that would use up ports.
             sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).map_err(|e| failed("SO_LINGER", e))?;
@@ -95,10 +94,13 @@ impl Active {
         let (protocol, destination_port) = spec.probe.target(spec.destination);
         let source_port = if spec.probe == Probe::Ping {
             bind_first(&socket, spec.source, [0].into_iter())?;
+            // Here and not on start: a raw socket without a peer is told the errors of all other pings.
+            connect(&socket, &SocketAddr::new(spec.destination, 0)).map_err(|e| error_after(e, Duration::ZERO))?;
             id
         } else {
             bind_first(&socket, spec.source, ports)?
         };
+        report_icmp_errors(&socket, v4).map_err(|e| failed("IP_RECVERR", e))?;
         let tuple =
             FlowTuple { source: spec.source, destination: spec.destination, protocol, source_port, destination_port };
         let stage = match &spec.probe {
@@ -127,10 +129,12 @@ impl Active {
 
     /// Sends the first packet.
     pub(super) fn start(&mut self) -> Step {
-        let destination = SocketAddr::new(self.spec.destination, self.tuple.destination_port);
-        match connect(&self.socket, &destination) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(e) => return Step::Done(self.error(e)),
+        if !matches!(self.stage, Stage::Ping) {
+            let destination = SocketAddr::new(self.spec.destination, self.tuple.destination_port);
+            match connect(&self.socket, &destination) {
+                Ok(()) | Err(Errno::INPROGRESS) => {}
+                Err(e) => return Step::Done(error_after(e, Duration::ZERO)),
+            }
         }
         if self.repeats() { self.send() } else { Step::Wait }
     }
@@ -149,7 +153,7 @@ impl Active {
         match send(&self.socket, &bytes, SendFlags::NOSIGNAL) {
             // PERM: dropped by a rule of this very namespace's output hook; whoever watches the rules will say so.
             Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::PERM | Errno::NOBUFS) => Step::Wait,
-            Err(e) => Step::Done(self.error(e)),
+            Err(e) => Step::Done(error_after(e, Duration::ZERO)),
         }
     }
 
@@ -164,13 +168,13 @@ impl Active {
         {
             match sockopt::socket_error(&self.socket) {
                 Ok(Ok(())) => {}
-                Ok(Err(e)) | Err(e) => return Step::Done(self.error_after(e, elapsed)),
+                Ok(Err(e)) | Err(e) => return Step::Done(error_after(e, elapsed)),
             }
             // Writable, so connected. An ordinary host speaks first; a DNS server wants to be asked.
             *connected = true;
             let hello = [HELLO, b"\n"].concat();
             if let Err(e) = send(&self.socket, &hello, SendFlags::NOSIGNAL) {
-                return Step::Done(self.error_after(e, elapsed));
+                return Step::Done(error_after(e, elapsed));
             }
         }
         let mut chunk = [0; 4096];
@@ -179,7 +183,7 @@ impl Active {
                 Ok((_, len)) => len.min(chunk.len()),
                 Err(Errno::AGAIN) => return Step::Wait,
                 Err(Errno::INTR) => continue,
-                Err(e) => return Step::Done(self.error_after(e, elapsed)),
+                Err(e) => return Step::Done(error_after(e, elapsed)),
             };
             match self.received(&chunk[..len], elapsed) {
                 Step::Wait if len == 0 && matches!(self.stage, Stage::Stream { .. }) => {
@@ -253,25 +257,20 @@ impl Active {
             Outcome::Answered { by, after }
         }
     }
+}
 
-    fn error(&self, errno: Errno) -> Outcome {
-        self.error_after(errno, Duration::ZERO)
-    }
-
-    #[allow(clippy::unused_self)]
-    fn error_after(&self, errno: Errno, after: Duration) -> Outcome {
-        match errno {
-            Errno::CONNREFUSED | Errno::CONNRESET | Errno::PIPE => Outcome::Refused { after },
-            Errno::HOSTUNREACH
-            | Errno::NETUNREACH
-            | Errno::ACCESS
-            | Errno::NOPROTOOPT
-            | Errno::PROTO
-            | Errno::HOSTDOWN
-            | Errno::NONET => Outcome::Unreachable { errno, after },
-            Errno::TIMEDOUT => Outcome::Silent,
-            e => failed("send", e),
-        }
+fn error_after(errno: Errno, after: Duration) -> Outcome {
+    match errno {
+        Errno::CONNREFUSED | Errno::CONNRESET | Errno::PIPE => Outcome::Refused { after },
+        Errno::HOSTUNREACH
+        | Errno::NETUNREACH
+        | Errno::ACCESS
+        | Errno::NOPROTOOPT
+        | Errno::PROTO
+        | Errno::HOSTDOWN
+        | Errno::NONET => Outcome::Unreachable { errno, after },
+        Errno::TIMEDOUT => Outcome::Silent,
+        e => failed("send", e),
     }
 }
 
