@@ -1,0 +1,79 @@
+//! Cases from their files to packets: the practicals, the same ones told differently, and clusters of other shapes.
+//!
+//! This program enters the sandbox before it has threads. Where user namespaces are denied the tests fail, unless
+//! `TORTIE_ALLOW_SKIP=1`.
+
+mod example;
+mod fault;
+mod inverted;
+mod retold;
+mod seen;
+mod yaml;
+
+use std::process::ExitCode;
+
+use example::Example;
+use libtest_mimic::{Arguments, Failed, Trial, run};
+use tortie_lab::Sandbox;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What all tests share.
+struct World {
+    sandbox: Sandbox,
+    plain: Example,
+    hardened: Example,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        return run(&arguments, trials(None)).exit_code();
+    }
+    let sandbox = match Sandbox::enter() {
+        Ok(sandbox) => sandbox,
+        Err(refusal) if std::env::var_os("TORTIE_ALLOW_SKIP").is_some_and(|v| v == "1") => {
+            eprintln!("skipped: {refusal}");
+            return ExitCode::SUCCESS;
+        }
+        Err(refusal) => {
+            eprintln!("{refusal}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let examples = Example::read("three-namespaces")
+        .and_then(|plain| Example::read("three-namespaces-hardened").map(|hardened| (plain, hardened)));
+    let (plain, hardened) = match examples {
+        Ok(examples) => examples,
+        Err(e) => {
+            eprintln!("{e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let world: &'static World = Box::leak(Box::new(World { sandbox, plain, hardened }));
+    run(&arguments, trials(Some(world))).exit_code()
+}
+
+type Test = fn(&World) -> Result;
+
+fn trials(world: Option<&'static World>) -> Vec<Trial> {
+    let tests: [(&str, Test); 8] = [
+        ("every step of the practical holds", |w| example::holds(w, &w.plain)),
+        ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
+        ("each expectation inverted fails in its cell alone", inverted::each_cell),
+        ("each line inverted fails in its cells alone, with packets", inverted::each_line),
+        ("other names and ports, same result", retold::renamed),
+        ("documents shuffled in one file, same result", retold::shuffled),
+        ("as JSON, same result", retold::json),
+        ("a link down is a lost packet, not a denied one", fault::link),
+    ];
+    tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                let world = world.ok_or("only listed")?;
+                test(world).map_err(|e| Failed::from(e.to_string()))
+            })
+        })
+        .collect()
+}
