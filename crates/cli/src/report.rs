@@ -38,7 +38,8 @@ impl Report {
         if self.format == Format::Json {
             return Ok(());
         }
-        let about = case.about.as_ref().map(|a| format!("{}\n", styled(FAINT, wrapped(a, "", self.width)))).unwrap_or_default();
+        let about =
+            case.about.as_ref().map(|a| format!("{}\n", styled(FAINT, wrapped(a, "", self.width)))).unwrap_or_default();
         print(&format!("{}\n{about}\n", styled(STRONG, &case.name)))
     }
 

@@ -154,6 +154,9 @@ impl Flow {
             }
             None => {}
         }
+        if direction == Direction::Egress && !half.is_allowed() && matches!(self.to, End::Node(_)) {
+            let _ = writeln!(out, "    {}", words::STRICTER_TO_NODES);
+        }
         out
     }
 

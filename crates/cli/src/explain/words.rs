@@ -18,6 +18,10 @@ pub(crate) fn rule_name(rule: &RuleRef) -> String {
     format!("{}[{}] of {}", rule.direction, rule.index, rule.policy)
 }
 
+/// Where tortie decides as Calico does and not as the documentation of Kubernetes reads.
+pub(crate) const STRICTER_TO_NODES: &str =
+    "note: a pod's egress policy applies to nodes too, its own included; upstream's prose would spare its own";
+
 /// Why policy is not asked.
 pub(crate) const fn shortcut(shortcut: Shortcut) -> &'static str {
     match shortcut {
