@@ -7,7 +7,8 @@ use std::time::Instant;
 use tortie_analysis::passage;
 use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Staged};
 use tortie_model::{Pod, Service as ServiceObject, TargetPort, Traffic, canonical};
-use tortie_node::{Change, Node, NodeError, NodeOptions};
+use tortie_node::{Change, Counter, Node, NodeError, NodeOptions};
+use tortie_plan::nft::ChainMeaning;
 use tortie_plan::{NodeFacts, PodInterface};
 use tortie_policy::{Delta, Index, PodKey, Side};
 
@@ -15,11 +16,13 @@ use crate::Answers;
 use crate::dns::{ServiceRecord, Zone};
 use crate::error::LabError;
 use crate::pod::{NodeSpec, OutsideSpec, Place, PodSpec};
-use crate::probe::Prober;
+use crate::probe::{FlowTuple, Prober};
 use crate::sandbox::Sandbox;
 use crate::service::{Backend, Service, ServicePort, Target};
 use crate::topology::Topology;
 use crate::witness::Witness;
+
+pub use crate::witness::DropWatch;
 
 /// How the names of all pod links begin.
 const POD_LINKS: &str = "tor";
@@ -61,6 +64,7 @@ pub struct Cluster {
     pub(crate) prober: Prober,
     pub(crate) nodes: BTreeMap<Arc<str>, Node>,
     pub(crate) topology: Topology,
+    options: NodeOptions,
     staged: Staged,
     index: Index,
 }
@@ -71,6 +75,14 @@ impl Cluster {
     /// # Errors
     /// What the kernel refused.
     pub fn boot(sandbox: &Sandbox, ground: &Ground) -> Result<Self, ClusterError> {
+        Self::boot_with(sandbox, ground, NodeOptions::default())
+    }
+
+    /// A network whose nodes enforce with these options.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn boot_with(sandbox: &Sandbox, ground: &Ground, options: NodeOptions) -> Result<Self, ClusterError> {
         let mut topology = Topology::new(sandbox, ground.families)?;
         let outside: Vec<_> = ground
             .outside
@@ -83,6 +95,7 @@ impl Cluster {
             prober: Prober::start()?,
             nodes: BTreeMap::new(),
             topology,
+            options,
             staged: Staged::default(),
             index: Index::default(),
         })
@@ -150,7 +163,7 @@ impl Cluster {
             };
             let place = Place::Node(name.to_string());
             let netns = self.topology.endpoint(&place).expect("it was just made").netns;
-            let opened = netns.run(|| Node::open(facts, NodeOptions::default()))?;
+            let opened = netns.run(|| Node::open(facts, self.options.clone()))?;
             let mut opened = opened.map_err(ClusterError::node(name))?;
             self.witness.watch(opened.denials().map_err(ClusterError::node(name))?)?;
             // A node that joins late learns what the others know.
@@ -300,6 +313,39 @@ impl Cluster {
     /// The node loops, by node.
     pub fn nodes(&self) -> impl Iterator<Item = (&Arc<str>, &Node)> {
         self.nodes.iter()
+    }
+
+    /// What the kernels of the nodes hold other than they should, by node and in words; empty when all is well.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn verify(&mut self) -> Result<Vec<(Arc<str>, String)>, ClusterError> {
+        let mut out = Vec::new();
+        for (name, node) in &mut self.nodes {
+            let differences = node.verify().map_err(ClusterError::node(name))?;
+            out.extend(differences.into_iter().map(|d| (name.clone(), d)));
+        }
+        Ok(out)
+    }
+
+    /// Packets that a node has counted, by what they were counted for; empty for a node that is not there.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn counters(&mut self, node: &str) -> Result<BTreeMap<ChainMeaning, Counter>, ClusterError> {
+        match self.nodes.get_key_value(node).map(|(name, _)| name.clone()) {
+            Some(name) => {
+                let node = self.nodes.get_mut(&name).expect("it was just found");
+                node.counters().map_err(ClusterError::node(&name))
+            }
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Tells of every drop of a flow, from now on: for packets that are sent by other means than questions.
+    #[must_use]
+    pub fn watch_drops(&self, flow: FlowTuple) -> DropWatch {
+        self.witness.tell(flow)
     }
 
     /// Whether the plans in force let a packet through, evaluated in memory.

@@ -106,13 +106,10 @@ pub fn play(
 
 /// Compares what the kernels hold with the plans.
 fn verify(cluster: &mut Cluster) -> Result<(), PlayError> {
-    for (name, node) in &mut cluster.nodes {
-        let differences = node.verify().map_err(ClusterError::node(name))?;
-        if let Some(difference) = differences.into_iter().next() {
-            return Err(PlayError::Drift { node: name.clone(), difference });
-        }
+    match cluster.verify()?.into_iter().next() {
+        Some((node, difference)) => Err(PlayError::Drift { node, difference }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn observe(cluster: &mut Cluster, case: &str, scene: &Scene) -> Result<StepReport, PlayError> {

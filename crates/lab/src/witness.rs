@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use tortie_model::IpProtocol;
@@ -42,12 +43,36 @@ impl From<FlowTuple> for Trail {
 }
 
 #[derive(Debug)]
-struct Watched {
-    notice: DropNotice,
-    seen: Option<Denial>,
+enum Watched {
+    /// A probe that ends with the first drop.
+    Probe { notice: DropNotice, seen: Option<Denial> },
+    /// Somebody who wants to know of every drop.
+    Listener(mpsc::Sender<Denial>),
 }
 
 type Trails = Arc<Mutex<HashMap<Trail, Watched>>>;
+
+/// Tells of the drops of a flow, until it is dropped itself.
+#[derive(Debug)]
+pub struct DropWatch {
+    trail: Trail,
+    trails: Trails,
+    drops: mpsc::Receiver<Denial>,
+}
+
+impl DropWatch {
+    /// The next drop, if one is seen in time.
+    #[must_use]
+    pub fn next(&self, patience: Duration) -> Option<Denial> {
+        self.drops.recv_timeout(patience).ok()
+    }
+}
+
+impl Drop for DropWatch {
+    fn drop(&mut self) {
+        lock(&self.trails).remove(&self.trail);
+    }
+}
 
 /// One thread that reads the denials of every node. It ends when this is dropped.
 #[derive(Debug)]
@@ -89,12 +114,23 @@ impl Witness {
 
     /// Tells a probe when one of its packets is dropped, from now on.
     pub(crate) fn follow(&self, tuple: FlowTuple, notice: DropNotice) {
-        lock(&self.trails).insert(tuple.into(), Watched { notice, seen: None });
+        lock(&self.trails).insert(tuple.into(), Watched::Probe { notice, seen: None });
+    }
+
+    /// Tells of every drop of a flow, from now on.
+    pub(crate) fn tell(&self, tuple: FlowTuple) -> DropWatch {
+        let (sender, drops) = mpsc::channel();
+        let trail = tuple.into();
+        lock(&self.trails).insert(trail, Watched::Listener(sender));
+        DropWatch { trail, trails: self.trails.clone(), drops }
     }
 
     /// Stops following, and says what dropped the probe's packets, if anything did.
     pub(crate) fn forget(&self, tuple: FlowTuple) -> Option<Denial> {
-        lock(&self.trails).remove(&tuple.into())?.seen
+        match lock(&self.trails).remove(&tuple.into())? {
+            Watched::Probe { seen, .. } => seen,
+            Watched::Listener(_) => None,
+        }
     }
 
     fn rouse(&self) {
@@ -140,9 +176,14 @@ fn watch(trails: &Trails, incoming: &mpsc::Receiver<DenialReader>, wake: &OwnedF
         for (reader, _) in readers.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             // Lost records show as lost probes: a drop that nobody saw is no evidence.
             for denial in reader.read().unwrap_or_default() {
-                if let Some(watched) = lock(trails).get_mut(&Trail::of_denial(&denial)) {
-                    watched.seen.get_or_insert(denial);
-                    watched.notice.seen();
+                match lock(trails).get_mut(&Trail::of_denial(&denial)) {
+                    Some(Watched::Probe { notice, seen }) => {
+                        seen.get_or_insert(denial);
+                        notice.seen();
+                    }
+                    // Whoever listened may be gone.
+                    Some(Watched::Listener(listener)) => drop(listener.send(denial)),
+                    None => {}
                 }
             }
         }

@@ -14,3 +14,4 @@ pub use denial::{Cause, Denial, DenialReader};
 pub use history::{History, Meaning};
 pub use node::{Change, Node, NodeError, NodeOptions};
 pub use revocation::{Remedy, Tracked, judge};
+pub use tortie_dataplane::Counter;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tortie_dataplane::{Dataplane, DataplaneError, Nftables, NftablesOptions, Protection};
+use tortie_dataplane::{Counter, Dataplane, DataplaneError, Nftables, NftablesOptions, Protection};
 use tortie_netlink::nflog::{LogListener, LogOptions};
-use tortie_plan::nft::{Lowering, Options, Phase, phases};
+use tortie_plan::nft::{ChainMeaning, Lowering, Options, Phase, phases};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
 use tortie_policy::{Delta, Index, PodKey};
 use tortie_ruleset::{Family, Table};
@@ -258,6 +258,14 @@ impl Node {
     pub fn verify(&mut self) -> Result<Vec<String>, NodeError> {
         let differences = self.dataplane.verify(&self.held)?;
         Ok(differences.iter().map(ToString::to_string).collect())
+    }
+
+    /// Packets and bytes by what they were counted for, since the rules that count them are there.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn counters(&mut self) -> Result<BTreeMap<ChainMeaning, Counter>, NodeError> {
+        Ok(self.dataplane.counters()?)
     }
 
     /// What keeps others from changing the table.
