@@ -54,6 +54,9 @@ pub(crate) struct Run {
     /// Namespace of objects that say none
     #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
     pub(crate) namespace: String,
+    /// Most pods that one workload makes; what the case says, or 2
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<u32>,
     /// How results are written: matrices for people, or a line of JSON a probe
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
     pub(crate) output: Format,

@@ -28,13 +28,16 @@ pub(crate) fn run(arguments: &Run) -> Result<Outcome, Failure> {
 /// The cases at the path, or the practical that is built in.
 fn read(arguments: &Run) -> Result<Vec<Arc<Case>>, Failure> {
     let options = LoadOptions { namespace: arguments.namespace.as_str().into() };
-    let Cases { cases, diagnostics } = match &arguments.path {
+    let Cases { mut cases, diagnostics } = match &arguments.path {
         Some(path) => open(&Disk, path, &options),
         None => open(&examples::files(), examples::DEFAULT, &options),
     };
     say_all(diagnostics.iter().chain(cases.iter().flat_map(|c| &c.diagnostics)));
     if cases.is_empty() || cases.iter().any(|c| !c.is_playable()) {
         return Err(Failure::Untrusted("nothing was played"));
+    }
+    for case in &mut cases {
+        case.cluster.replicas = arguments.replicas.unwrap_or(case.cluster.replicas);
     }
     Ok(cases.into_iter().map(Arc::new).collect())
 }
