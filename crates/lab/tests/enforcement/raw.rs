@@ -29,6 +29,11 @@ pub(crate) enum Body {
         ack: u32,
         data: Vec<u8>,
     },
+    /// An ICMP message that is no echo.
+    Icmp {
+        kind: u8,
+        data: Vec<u8>,
+    },
     /// An echo request.
     Echo {
         id: u16,
@@ -50,7 +55,7 @@ impl Body {
         match self {
             Self::Udp { .. } => 17,
             Self::Tcp { .. } => 6,
-            Self::Echo { .. } => {
+            Self::Echo { .. } | Self::Icmp { .. } => {
                 if v4 {
                     1
                 } else {
@@ -66,10 +71,27 @@ impl Body {
         let (source_port, destination_port) = match self {
             Self::Udp { from, to, .. } | Self::Tcp { from, to, .. } => (*from, *to),
             Self::Echo { id, .. } => (*id, 0),
+            // The first bytes after the checksum are where an echo has its identifier.
+            Self::Icmp { data, .. } => (data.first_chunk().map_or(0, |b| u16::from_be_bytes(*b)), 0),
             Self::Other { .. } => (0, 0),
         };
         let protocol = IpProtocol(self.protocol(source.is_ipv4()));
         FlowTuple { source, destination, protocol, source_port, destination_port }
+    }
+
+    /// Neighbour discovery counts only from neighbours (RFC 4861, 6.1 and 7.1).
+    const fn hops(&self) -> u8 {
+        if let Self::Icmp { .. } = self { 255 } else { 64 }
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        match self {
+            Self::Udp { data, .. }
+            | Self::Tcp { data, .. }
+            | Self::Icmp { data, .. }
+            | Self::Echo { data, .. }
+            | Self::Other { data, .. } => data,
+        }
     }
 
     fn bytes(&self, source: IpAddr, destination: IpAddr) -> Vec<u8> {
@@ -93,6 +115,7 @@ impl Body {
                 head.extend([0, 1]);
                 ([&head[..], data].concat(), 2)
             }
+            Self::Icmp { kind, data } => ([&[*kind, 0, 0, 0], &data[..]].concat(), 2),
             Self::Other { data, .. } => return data.clone(),
         };
         let pseudo = if self.protocol(v4) == 1 { Vec::new() } else { self.pseudo_header(source, destination, &bytes) };
@@ -131,7 +154,7 @@ pub(crate) fn packet(source: IpAddr, destination: IpAddr, body: &Body) -> Vec<u8
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let [high, low] = u16::try_from(bytes.len()).expect("short").to_be_bytes();
-            let head = [0x60, 0, 0, 0, high, low, body.protocol(false), 64];
+            let head = [0x60, 0, 0, 0, high, low, body.protocol(false), body.hops()];
             [&head[..], &source.octets(), &destination.octets()].concat()
         }
         _ => unreachable!("addresses of one family"),
@@ -174,7 +197,7 @@ impl Sink {
         loop {
             match recv(&self.0, &mut bytes[..], RecvFlags::empty()) {
                 Ok((_, length)) => {
-                    let has = |mark: &[u8]| usize::from(bytes[..length].windows(mark.len()).any(|w| w == mark));
+                    let has = |mark: &[u8]| usize::from(bytes[..length].windows(mark.len().max(1)).any(|w| w == mark));
                     counts = (counts.0 + has(one), counts.1 + has(other));
                 }
                 Err(rustix::io::Errno::AGAIN) => return Ok(counts),

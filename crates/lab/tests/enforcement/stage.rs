@@ -16,6 +16,7 @@ use tortie_plan::nft::{ChainMeaning, prefix::DropKind};
 use tortie_policy::{PodKey, Verdict};
 
 use crate::Result;
+use crate::raw::{Body, Sink, send};
 
 /// How long anything is waited for that is going to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,6 +86,32 @@ impl Stage {
     pub(crate) fn netns(&self, who: &str) -> Result<&Netns> {
         let endpoint = self.cluster.topology().endpoint(&place(who)).ok_or_else(|| format!("{who} is not there"))?;
         Ok(endpoint.netns)
+    }
+
+    /// Sends a packet that was made by hand, with the sender's own address. It must arrive.
+    pub(crate) fn arrives(&self, from: &str, to: &str, family: Family, body: &Body) -> Result {
+        let (source, destination) = (self.address(from, family)?, self.address(to, family)?);
+        let sink = Sink::open(self.netns(to)?, destination, body.protocol(family == Family::V4))?;
+        send(self.netns(from)?, source, destination, body)?;
+        until(&format!("{from} -> {to} {family} {body:?} arrives"), || Ok(sink.counts(body.data(), b"")?.0 > 0))
+    }
+
+    /// Sends a packet that was made by hand, whatever its source. It must be seen dropped.
+    pub(crate) fn is_dropped(&self, from: &str, source: IpAddr, destination: IpAddr, body: &Body) -> Result<Denial> {
+        let drops = self.cluster.watch_drops(body.flow(source, destination));
+        send(self.netns(from)?, source, destination, body)?;
+        let unseen = || format!("no drop was seen of {from}: {source} -> {destination} {body:?}");
+        Ok(drops.next(PATIENCE).ok_or_else(unseen)?)
+    }
+
+    /// The same from the sender's own address to another place, by policy.
+    pub(crate) fn is_denied(&self, from: &str, to: &str, family: Family, body: &Body) -> Result {
+        let (source, destination) = (self.address(from, family)?, self.address(to, family)?);
+        let denial = self.is_dropped(from, source, destination, body)?;
+        match denial.cause {
+            Cause::Policy { meaning: Some(_), .. } => Ok(()),
+            other => Err(format!("{from} -> {to} {family} {body:?}: {other:?}").into()),
+        }
     }
 
     /// The ClusterIP of `ns/service`.
@@ -267,3 +294,51 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Resu
     }
     Ok(())
 }
+
+/// A pod `namespace/name` on a node. Labels and container ports are in flow style, without the outer brackets; a pod
+/// without ports answers on all.
+pub(crate) fn pod(name: &str, node: &str, labels: &str, ports: &str) -> String {
+    let (namespace, name) = name.split_once('/').expect("namespace/name");
+    format!(
+        "---
+apiVersion: v1
+kind: Pod
+metadata: {{namespace: {namespace}, name: {name}, labels: {{{labels}}}}}
+spec: {{nodeName: {node}, containers: [{{name: c, ports: [{ports}]}}]}}
+"
+    )
+}
+
+/// A NetworkPolicy `namespace/name`, its spec in flow style without the outer brackets.
+pub(crate) fn policy(name: &str, spec: &str) -> String {
+    let (namespace, name) = name.split_once('/').expect("namespace/name");
+    format!(
+        "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{namespace: {namespace}, name: {name}}}
+spec: {{{spec}}}
+"
+    )
+}
+
+/// A Service `namespace/name`, its spec in flow style without the outer brackets.
+pub(crate) fn service(name: &str, spec: &str) -> String {
+    let (namespace, name) = name.split_once('/').expect("namespace/name");
+    format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{namespace: {namespace}, name: {name}}}
+spec: {{{spec}}}
+"
+    )
+}
+
+/// Denies everything to and from the pods of a namespace.
+pub(crate) fn closed(namespace: &str) -> String {
+    policy(&format!("{namespace}/closed"), "podSelector: {}, policyTypes: [Ingress, Egress]")
+}
+
+pub(crate) const HERE: &str = "node-1";
+pub(crate) const THERE: &str = "node-2";
