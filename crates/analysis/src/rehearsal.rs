@@ -267,7 +267,8 @@ pub fn ground(cluster: &ClusterSpec) -> Ground {
     };
     let outside = cluster.outside.iter().map(|h| OutsideHost {
         name: h.name.to_string(),
-        addresses: h.addresses.clone(),
+        // As of a node: of a host with both, a cluster of one family sees one address.
+        addresses: h.addresses.iter().copied().filter(|ip| families.have(*ip)).collect(),
         dns: h.dns.iter().map(ToString::to_string).collect(),
     });
     Ground { nodes: u16::try_from(cluster.nodes).unwrap_or(u16::MAX), families, outside: outside.collect() }

@@ -5,9 +5,12 @@
 
 mod example;
 mod fault;
+mod ground;
 mod inverted;
+mod random;
 mod retold;
 mod seen;
+mod shop;
 mod yaml;
 
 use std::process::ExitCode;
@@ -26,7 +29,9 @@ struct World {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Mostly they wait, for the kernel's own grace times.
+    arguments.test_threads.get_or_insert(4);
     if arguments.list {
         return run(&arguments, trials(None)).exit_code();
     }
@@ -57,15 +62,22 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 15] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
-        ("each line inverted fails in its cells alone, with packets", inverted::each_line),
+        ("each line inverted fails in its cells alone, with packets", |w| inverted::each_line(w, &w.plain)),
+        ("each line of the hardened one inverted fails, with packets", |w| inverted::each_line(w, &w.hardened)),
         ("other names and ports, same result", retold::renamed),
         ("documents shuffled in one file, same result", retold::shuffled),
         ("as JSON, same result", retold::json),
         ("a link down is a lost packet, not a denied one", fault::link),
+        ("a folder without a case is surveyed, and all agree", shop::surveyed),
+        ("services, named ports, ranges, outside hosts and nodes", shop::asked),
+        ("IPv4 alone", ground::ipv4_alone),
+        ("IPv6 alone", ground::ipv6_alone),
+        ("three nodes", ground::three_nodes),
+        ("random clusters and policies", random::clusters),
     ];
     tests
         .into_iter()
