@@ -34,7 +34,8 @@ pub enum PlanVerdict {
     Unattached,
     /// Dropped: it comes from a pod's interface without being from that pod.
     Spoofed,
-    /// Dropped: an address in this node's pod ranges belongs to no pod that is programmed.
+    /// Dropped: an address in this node's pod ranges belongs to no pod that is programmed. Of the destination this is
+    /// asked after the sender's own policies.
     Unprogrammed(IpAddr),
     /// Decided by policies.
     Decided {
@@ -122,14 +123,14 @@ impl Plan {
         if packet.interface.as_ref().is_some_and(|interface| from.is_none_or(|e| e.interface != *interface)) {
             return PlanVerdict::Spoofed;
         }
-        let to = self.endpoint(packet.destination).filter(|_| packet.at == AttachmentPoint::Forward);
-        let ends = [(packet.source, from), (packet.destination, to)];
-        let asked = if packet.at == AttachmentPoint::Forward { 2 } else { 1 };
-        for (ip, endpoint) in ends.into_iter().take(asked) {
-            if endpoint.is_none() && self.pod_ranges.iter().any(|r| r.contains(&ip)) {
-                return PlanVerdict::Unprogrammed(ip);
-            }
+        let nobody = |ip: IpAddr, endpoint: Option<&LocalEndpoint>| {
+            endpoint.is_none() && self.pod_ranges.iter().any(|r| r.contains(&ip))
+        };
+        if nobody(packet.source, from) {
+            return PlanVerdict::Unprogrammed(packet.source);
         }
+        let forwarded = packet.at == AttachmentPoint::Forward;
+        let to = self.endpoint(packet.destination).filter(|_| forwarded);
         // Egress is asked of packets that a pod sends, which come in by its interface.
         let from = from.filter(|_| packet.interface.is_some());
         let itself = from.zip(to).is_some_and(|(from, to)| std::ptr::eq(from, to));
@@ -153,6 +154,9 @@ impl Plan {
             (allows || spared, Some(path))
         };
         let (allowed, egress) = half(Direction::Egress, from);
+        if allowed && forwarded && nobody(packet.destination, to) {
+            return PlanVerdict::Unprogrammed(packet.destination);
+        }
         let (allowed, ingress) = if allowed { half(Direction::Ingress, to) } else { (false, None) };
         PlanVerdict::Decided { allowed, egress, ingress, hairpin: hairpin && allowed }
     }

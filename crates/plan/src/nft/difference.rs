@@ -43,8 +43,9 @@ pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
         steps.push(Step::Flip(one.change(one.groups(Part::Flip)).into_iter().collect()));
     }
     steps.push(Step::Switch(difference.switched()));
-    let mut collected: Vec<Change> = difference.cleared();
-    collected.extend(in_order.iter().rev().filter_map(|c| c.change(c.groups(Part::Remove))));
+    // Elements first: a chain without rules lets everything pass that still is led to it.
+    let removed = in_order.iter().rev().filter_map(|c| c.change(c.groups(Part::Remove)));
+    let mut collected: Vec<Change> = removed.chain(difference.cleared()).collect();
     collected.extend(difference.gone());
     steps.push(Step::Collect(collected));
     steps.retain(|s| !s.changes().is_empty());

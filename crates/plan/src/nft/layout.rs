@@ -190,10 +190,10 @@ impl Layout {
         let path = table.chains.keys().find(|n| n.starts_with("allow_") || n.starts_with("deny_"));
         let epoch = match path {
             Some(name) => name.rsplit_once('.')?.1.parse().ok()?,
-            None => version("source.")?,
+            None => version("host.")?,
         };
         let complete = Slot::all().iter().all(|slot| maps.contains_key(slot));
-        let version = version("source.")?;
+        let version = version("host.")?;
         let last = maps.values().map(|p: &Placement| p.version).chain([version]).max()?;
         complete.then_some(Self { epoch, version, last, port_ranges, maps })
     }
