@@ -15,12 +15,13 @@ use tortie_policy::{Delta, Index, PodKey, Side};
 use crate::Answers;
 use crate::dns::{ServiceRecord, Zone};
 use crate::error::LabError;
+use crate::flows::Flows;
 use crate::pod::{NodeSpec, OutsideSpec, Place, PodSpec};
 use crate::probe::{FlowTuple, Prober};
 use crate::sandbox::Sandbox;
 use crate::service::{Backend, Service, ServicePort, Target};
 use crate::topology::Topology;
-use crate::witness::Witness;
+use crate::witness::{Reader, SharedFlows, Witness, lock};
 
 pub use crate::witness::DropWatch;
 
@@ -65,6 +66,8 @@ pub struct Cluster {
     pub(crate) nodes: BTreeMap<Arc<str>, Node>,
     pub(crate) topology: Topology,
     options: NodeOptions,
+    /// Where flows are kept, if they are.
+    flows: Option<SharedFlows>,
     staged: Staged,
     index: Index,
 }
@@ -78,11 +81,30 @@ impl Cluster {
         Self::boot_with(sandbox, ground, NodeOptions::default())
     }
 
+    /// A network whose nodes record every connection, allowed or denied; see [`Cluster::flows`].
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn boot_recording(sandbox: &Sandbox, ground: &Ground) -> Result<Self, ClusterError> {
+        let mut options = NodeOptions::default();
+        options.lowering.record_allowed = true;
+        Self::make(sandbox, ground, options, Some(SharedFlows::default()))
+    }
+
     /// A network whose nodes enforce with these options.
     ///
     /// # Errors
     /// What the kernel refused.
     pub fn boot_with(sandbox: &Sandbox, ground: &Ground, options: NodeOptions) -> Result<Self, ClusterError> {
+        Self::make(sandbox, ground, options, None)
+    }
+
+    fn make(
+        sandbox: &Sandbox,
+        ground: &Ground,
+        options: NodeOptions,
+        flows: Option<SharedFlows>,
+    ) -> Result<Self, ClusterError> {
         let mut topology = Topology::new(sandbox, ground.families)?;
         let outside: Vec<_> = ground
             .outside
@@ -91,11 +113,12 @@ impl Cluster {
             .collect();
         topology.add_outside(&outside)?;
         Ok(Self {
-            witness: Witness::start()?,
+            witness: Witness::start(flows.clone())?,
             prober: Prober::start()?,
             nodes: BTreeMap::new(),
             topology,
             options,
+            flows,
             staged: Staged::default(),
             index: Index::default(),
         })
@@ -112,6 +135,9 @@ impl Cluster {
         let old = std::mem::replace(&mut self.staged, staged);
         for delta in &deltas {
             self.index.apply(delta.clone());
+        }
+        if let Some(flows) = &self.flows {
+            lock(flows).settle(homes(&self.staged));
         }
         self.add_nodes()?;
         let (gone, rest): (Vec<_>, Vec<_>) = deltas.into_iter().partition(|d| matches!(d, Delta::PodRemoved { .. }));
@@ -165,7 +191,11 @@ impl Cluster {
             let netns = self.topology.endpoint(&place).expect("it was just made").netns;
             let opened = netns.run(|| Node::open(facts, self.options.clone()))?;
             let mut opened = opened.map_err(ClusterError::node(name))?;
-            self.witness.watch(opened.denials().map_err(ClusterError::node(name))?)?;
+            self.witness.watch(Reader::Records(opened.records().map_err(ClusterError::node(name))?))?;
+            if self.flows.is_some() {
+                let connections = netns.run(|| opened.opened())?.map_err(ClusterError::node(name))?;
+                self.witness.watch(Reader::Opened(connections))?;
+            }
             // A node that joins late learns what the others know.
             let known = Change { deltas: self.staged_deltas_for_late_node(), ..Change::default() };
             update(name, &mut opened, known)?;
@@ -348,6 +378,11 @@ impl Cluster {
         self.witness.tell(flow)
     }
 
+    /// Looks at the flows; `None` when they are not recorded.
+    pub fn flows<T>(&self, look: impl FnOnce(&Flows) -> T) -> Option<T> {
+        self.flows.as_ref().map(|flows| look(&lock(flows)))
+    }
+
     /// Whether the plans in force let a packet through, evaluated in memory.
     #[must_use]
     pub fn plan_passes(&self, from: &Side, to: &Side, traffic: Traffic) -> bool {
@@ -360,6 +395,13 @@ impl Cluster {
         let service = self.staged.services.get(&PodKey::new(DNS_NAMESPACE, DNS_NAME));
         service.map_or_else(Vec::new, |s| s.service.cluster_ips.clone())
     }
+}
+
+/// The node of every address of pods and nodes.
+fn homes(staged: &Staged) -> impl Iterator<Item = (std::net::IpAddr, Arc<str>)> {
+    let nodes = staged.nodes.iter().flat_map(|n| n.addresses.iter().map(|ip| (*ip, n.meta.name.clone())));
+    let pods = staged.pods.values().filter_map(|p| Some((p, p.node.clone()?)));
+    nodes.chain(pods.flat_map(|(p, node)| p.ips.iter().map(move |ip| (canonical(*ip), node.clone()))))
 }
 
 fn update(name: &Arc<str>, node: &mut Node, change: Change) -> Result<(), ClusterError> {

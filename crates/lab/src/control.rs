@@ -8,7 +8,10 @@ mod wire;
 
 pub use client::{Connection, labs};
 pub use server::{Goodbye, Listener};
-pub use wire::{Input, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, SourceFile, Status};
+pub use wire::{
+    Decision, FlowLine, FlowReport, Input, NodeStatus, PodStatus, PolicyPlace, Probed, Reply, Request, ServiceStatus,
+    SourceFile, Status,
+};
 
 use std::io;
 

@@ -26,6 +26,7 @@ pub mod control;
 pub mod dns;
 mod error;
 pub mod exec;
+pub mod flows;
 pub mod netns;
 mod observe;
 pub mod player;

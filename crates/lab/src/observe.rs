@@ -175,7 +175,12 @@ fn sighting(question: &Question, outcome: Outcome, denial: Option<Denial>) -> Si
 /// What dropped a packet, in words.
 #[must_use]
 pub(crate) fn describe(denial: &Denial) -> String {
-    let what = match &denial.cause {
+    format!("node {}: {}", denial.node, describe_cause(&denial.cause))
+}
+
+/// Why a packet was dropped, in words.
+pub(crate) fn describe_cause(cause: &Cause) -> String {
+    match cause {
         Cause::Policy { direction, meaning: Some(meaning), .. } => match meaning.path.rule() {
             Some(rule) => format!("{} {}[{}] denies it", rule.policy, rule.direction, rule.index),
             None => {
@@ -189,6 +194,5 @@ pub(crate) fn describe(denial: &Denial) -> String {
         Cause::Unprogrammed => "an address of the node's pods that no pod has".to_owned(),
         Cause::Invalid => "connection tracking makes no sense of it".to_owned(),
         Cause::Inconsistent => "the node's tables contradict each other".to_owned(),
-    };
-    format!("node {}: {what}", denial.node)
+    }
 }

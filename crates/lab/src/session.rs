@@ -1,5 +1,8 @@
 //! A lab to play with: objects come and go by request, and probes are sent by request.
 
+mod archive;
+mod flows;
+
 use tortie_analysis::question::{Question, QuestionError, question};
 use tortie_analysis::rehearsal::ground;
 use tortie_analysis::staging::{Stager, StagingError};
@@ -8,6 +11,7 @@ use tortie_manifest::{Diagnostic, LoadOptions, Loaded, Memory, Place, Severity, 
 use tortie_model::ObjectRef;
 use tortie_node::{Cause, Denial};
 
+use self::archive::Archive;
 use crate::cluster::{Cluster, ClusterError};
 use crate::control::{Input, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status};
 use crate::exec::EnterSpec;
@@ -36,6 +40,7 @@ pub struct Session {
     store: Store,
     stager: Stager,
     cluster: Cluster,
+    archive: Archive,
 }
 
 impl Session {
@@ -45,8 +50,15 @@ impl Session {
     /// When the objects cannot be placed or the lab cannot be made, in words.
     pub fn start(sandbox: &Sandbox, name: &str, spec: ClusterSpec, store: Store) -> Result<Self, String> {
         let ground = ground(&spec);
-        let cluster = Cluster::boot(sandbox, &ground).map_err(|e| e.to_string())?;
-        let mut session = Self { name: name.to_owned(), spec, store, stager: Stager::new(ground), cluster };
+        let cluster = Cluster::boot_recording(sandbox, &ground).map_err(|e| e.to_string())?;
+        let mut session = Self {
+            name: name.to_owned(),
+            spec,
+            store,
+            stager: Stager::new(ground),
+            cluster,
+            archive: Archive::default(),
+        };
         session.sync().map_err(|e| e.to_string())?;
         Ok(session)
     }
@@ -70,6 +82,7 @@ impl Session {
                 loaded.objects.iter().try_for_each(delete).map_err(|e| SessionError::Input(e.to_string()))
             }),
             Request::Probe { from, to, probe } => self.probe(&from, &to, &probe),
+            Request::Flows { since } => Ok(self.flows(since)),
             Request::Enter { place } => self.enter(&place),
             // The listener ends the lab before anybody asks here.
             Request::Down => Ok(Reply::Done),
@@ -81,7 +94,13 @@ impl Session {
         let mut objects = self.store.state();
         objects.add_cluster_dns();
         let staged = self.stager.stage(&objects)?;
+        self.archive.file(&self.store, staged.policies.keys().cloned());
         Ok(self.cluster.sync(staged)?)
+    }
+
+    fn flows(&self, since: u64) -> Reply {
+        let report = |flows: &crate::flows::Flows| flows::report(flows, since, self.cluster.staged(), &self.archive);
+        Reply::Flows(self.cluster.flows(report).unwrap_or_default())
     }
 
     /// Changes the objects, all or nothing.

@@ -1,8 +1,8 @@
-//! Sees drops happen: reads the denied connections of all nodes, and tells the probes whose packets they were.
+//! Sees what nodes record: tells probes of the drops of their packets, and keeps the flows where that is asked for.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use tortie_model::IpProtocol;
 use tortie_netlink::Transport;
-use tortie_node::{Denial, DenialReader};
+use tortie_node::{Denial, OpenedReader, Record, RecordReader};
 
 use crate::error::LabError;
+use crate::flows::Flows;
 use crate::probe::{DropNotice, FlowTuple};
 
 /// What identifies a probe's packets wherever they are seen. The destination is left out: a Service's address is
@@ -74,17 +75,39 @@ impl Drop for DropWatch {
     }
 }
 
-/// One thread that reads the denials of every node. It ends when this is dropped.
+/// What one node says.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// Of packets.
+    Records(RecordReader),
+    /// Of connections.
+    Opened(OpenedReader),
+}
+
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Records(reader) => reader.as_fd(),
+            Self::Opened(reader) => reader.as_fd(),
+        }
+    }
+}
+
+/// Flows that are kept while they are read.
+pub(crate) type SharedFlows = Arc<Mutex<Flows>>;
+
+/// One thread that reads what every node says. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Witness {
     trails: Trails,
-    readers: mpsc::Sender<DenialReader>,
+    readers: mpsc::Sender<Reader>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Witness {
-    pub(crate) fn start() -> Result<Self, LabError> {
+    /// `flows`: where to keep them, if anywhere.
+    pub(crate) fn start(flows: Option<SharedFlows>) -> Result<Self, LabError> {
         let trails = Trails::default();
         let (readers, incoming) = mpsc::channel();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
@@ -92,7 +115,7 @@ impl Witness {
         let wake = Arc::new(wake);
         let thread = std::thread::Builder::new().name("witness".to_owned()).spawn({
             let (trails, wake) = (trails.clone(), wake.clone());
-            move || watch(&trails, &incoming, &wake)
+            move || watch(&trails, flows.as_ref(), &incoming, &wake)
         });
         let thread = thread.map_err(|source| LabError::Socket {
             operation: "start the thread that watches drops".to_owned(),
@@ -101,8 +124,8 @@ impl Witness {
         Ok(Self { trails, readers, wake, thread: Some(thread) })
     }
 
-    /// Reads one more node's denials.
-    pub(crate) fn watch(&self, reader: DenialReader) -> Result<(), LabError> {
+    /// Reads one more node.
+    pub(crate) fn watch(&self, reader: Reader) -> Result<(), LabError> {
         let gone = || LabError::Socket {
             operation: "watch drops".to_owned(),
             source: std::io::Error::other("the thread that watches drops has ended"),
@@ -150,12 +173,12 @@ impl Drop for Witness {
     }
 }
 
-fn lock(trails: &Trails) -> MutexGuard<'_, HashMap<Trail, Watched>> {
-    trails.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn watch(trails: &Trails, incoming: &mpsc::Receiver<DenialReader>, wake: &OwnedFd) {
-    let mut readers: Vec<DenialReader> = Vec::new();
+fn watch(trails: &Trails, flows: Option<&SharedFlows>, incoming: &mpsc::Receiver<Reader>, wake: &OwnedFd) {
+    let mut readers: Vec<Reader> = Vec::new();
     loop {
         loop {
             match incoming.try_recv() {
@@ -174,18 +197,38 @@ fn watch(trails: &Trails, incoming: &mpsc::Receiver<DenialReader>, wake: &OwnedF
             let _ = rustix::io::read(wake, &mut [0u8; 8]);
         }
         for (reader, _) in readers.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
-            // Lost records show as lost probes: a drop that nobody saw is no evidence.
-            for denial in reader.read().unwrap_or_default() {
-                match lock(trails).get_mut(&Trail::of_denial(&denial)) {
-                    Some(Watched::Probe { notice, seen }) => {
-                        seen.get_or_insert(denial);
-                        notice.seen();
+            match reader {
+                // Lost records show as lost probes: a drop that nobody saw is no evidence.
+                Reader::Records(reader) => {
+                    for record in reader.read().unwrap_or_default() {
+                        if let Some(flows) = flows {
+                            lock(flows).record(&record);
+                        }
+                        if let Record::Denied(denial) = record {
+                            tell(trails, denial);
+                        }
                     }
-                    // Whoever listened may be gone.
-                    Some(Watched::Listener(listener)) => drop(listener.send(denial)),
-                    None => {}
+                }
+                Reader::Opened(reader) => {
+                    let opened = reader.read().unwrap_or_default();
+                    if let Some(flows) = flows {
+                        let mut flows = lock(flows);
+                        opened.iter().for_each(|one| flows.opened(one));
+                    }
                 }
             }
         }
+    }
+}
+
+fn tell(trails: &Trails, denial: Denial) {
+    match lock(trails).get_mut(&Trail::of_denial(&denial)) {
+        Some(Watched::Probe { notice, seen }) => {
+            seen.get_or_insert(denial);
+            notice.seen();
+        }
+        // Whoever listened may be gone.
+        Some(Watched::Listener(listener)) => drop(listener.send(denial)),
+        None => {}
     }
 }

@@ -5,7 +5,11 @@
 //! gives to connections that begin while some rule of the namespace *sets* labels ([`tortie_ruleset::Expr::CtSet`]);
 //! to other entries the kernel answers `ENOSPC`. So marks are the dependable way, one bit of them under a mask.
 
+mod opened;
+
 use std::net::IpAddr;
+
+pub use opened::OpenedListener;
 
 use crate::{
     Error, Message, Socket, Transport,

@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tortie_dataplane::{Counter, Dataplane, DataplaneError, Nftables, NftablesOptions, Protection};
+use tortie_netlink::Buffers;
+use tortie_netlink::conntrack::OpenedListener;
 use tortie_netlink::nflog::{LogListener, LogOptions};
 use tortie_plan::nft::{ChainMeaning, Lowering, Options, Phase, phases};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
@@ -12,8 +14,9 @@ use tortie_policy::{Delta, Index, PodKey};
 use tortie_ruleset::{Family, Table};
 
 use crate::connections::{Connections, Swept};
-use crate::denial::DenialReader;
 use crate::history::History;
+use crate::opened::OpenedReader;
+use crate::record::RecordReader;
 
 /// How a node enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +71,8 @@ pub enum NodeError {
     /// The plan could not be put in force, or not be read back.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
-    /// Denied packets are read already.
-    #[error("somebody reads the denied packets of this node already")]
+    /// Records are read already.
+    #[error("somebody reads the records of this node already")]
     Watched,
 }
 
@@ -142,13 +145,23 @@ impl Node {
         })
     }
 
-    /// The denied packets of this node, from now on. They can be had once.
+    /// The records of this node: denied packets, and allowed ones that policy or options ask to be logged. They can be had
+    /// once.
     ///
     /// # Errors
     /// [`NodeError::Watched`] the second time.
-    pub fn denials(&mut self) -> Result<DenialReader, NodeError> {
+    pub fn records(&mut self) -> Result<RecordReader, NodeError> {
         let listener = self.listener.take().ok_or(NodeError::Watched)?;
-        Ok(DenialReader::new(self.facts.name.clone(), listener, self.history.clone()))
+        Ok(RecordReader::new(self.facts.name.clone(), listener, self.history.clone()))
+    }
+
+    /// The connections that are opened through this node, from now on. To be called in its network namespace.
+    ///
+    /// # Errors
+    /// When the kernel does not tell of them.
+    pub fn opened(&self) -> Result<OpenedReader, NodeError> {
+        let listener = OpenedListener::open(Buffers::default()).map_err(netlink("listen to opened connections"))?;
+        Ok(OpenedReader::new(self.facts.name.clone(), listener))
     }
 
     /// Takes changes and puts them in force. What is forbidden is forbidden when this returns; removals and a last look

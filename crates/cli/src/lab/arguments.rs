@@ -32,6 +32,8 @@ pub(crate) enum LabCommand {
     #[cfg(target_os = "linux")]
     Probe(Probe),
     #[cfg(target_os = "linux")]
+    Flows(Flows),
+    #[cfg(target_os = "linux")]
     Exec(Exec),
     #[cfg(target_os = "linux")]
     Down(Down),
@@ -168,6 +170,30 @@ pub(crate) struct Probe {
     #[command(flatten)]
     pub(crate) which: Which,
     /// How it is written
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: Format,
+}
+
+/// Show who tried to reach whom, what was allowed and denied, and by which rule of which file
+///
+/// Connections of the same ends and port are one flow. What went on before is shown first; the last 10,000 flows are
+/// kept. Allowed flows count connections, denied ones packets.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie lab flows
+  tortie lab flows --follow --denied
+  tortie lab flows -o json")]
+pub(crate) struct Flows {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Go on showing flows as they happen, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only what was dropped
+    #[arg(long)]
+    pub(crate) denied: bool,
+    /// How it is written: paragraphs for people, or a line of JSON a flow
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
     pub(crate) output: Format,
 }

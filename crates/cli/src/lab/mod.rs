@@ -2,6 +2,8 @@
 
 pub(crate) mod arguments;
 #[cfg(target_os = "linux")]
+mod flows;
+#[cfg(target_os = "linux")]
 mod remote;
 mod run;
 #[cfg(target_os = "linux")]
@@ -30,6 +32,8 @@ pub(crate) fn run(lab: &Lab) -> Result<Outcome, Failure> {
         LabCommand::Delete(arguments) => remote::change(&arguments.files, Request::Delete),
         #[cfg(target_os = "linux")]
         LabCommand::Probe(arguments) => remote::probe(arguments),
+        #[cfg(target_os = "linux")]
+        LabCommand::Flows(arguments) => flows::run(arguments),
         #[cfg(target_os = "linux")]
         LabCommand::Exec(arguments) => remote::exec(arguments),
         #[cfg(target_os = "linux")]

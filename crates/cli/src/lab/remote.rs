@@ -18,7 +18,7 @@ fn ask(which: &Which, request: &Request) -> Result<Reply, Failure> {
 }
 
 /// A lab of another version of tortie.
-fn unexpected() -> Failure {
+pub(crate) fn unexpected() -> Failure {
     Failure::Message("this lab is of another version of tortie: end it with `tortie lab down`".to_owned())
 }
 

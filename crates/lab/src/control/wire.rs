@@ -43,6 +43,11 @@ pub enum Request {
         /// What is sent, as in cases.
         probe: String,
     },
+    /// What went through and what did not, as far as it changed after a change.
+    Flows {
+        /// Number of the last change that is known already; 0 for all.
+        since: u64,
+    },
     /// How to enter a pod or node.
     Enter {
         /// `ns/pod` or `node/NAME`.
@@ -67,6 +72,8 @@ pub enum Reply {
     },
     /// To [`Request::Probe`], one for each family and pair.
     Probed(Vec<Probed>),
+    /// To [`Request::Flows`].
+    Flows(FlowReport),
     /// To [`Request::Enter`].
     Enter(EnterSpec),
     /// To [`Request::Down`].
@@ -152,4 +159,76 @@ pub struct Probed {
     pub detail: String,
     /// Milliseconds.
     pub ms: Option<f64>,
+}
+
+/// Flows that changed, in the order of their last changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowReport {
+    /// The flows; one that was both allowed and denied is there twice.
+    pub flows: Vec<FlowLine>,
+    /// Number of the last change.
+    pub changed: u64,
+    /// Flows that were forgotten because there were too many.
+    pub forgotten: u64,
+}
+
+/// Connections of the same ends, port and fate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowLine {
+    /// When the first was seen, in seconds since 1970.
+    pub first: f64,
+    /// When the last was seen.
+    pub last: f64,
+    /// `ns/pod`, `node/NAME`, the name of an outside host, or an address.
+    pub from: String,
+    /// As `from`.
+    pub to: String,
+    /// IP version.
+    pub family: String,
+    /// `TCP/8888`, `ICMP type 8 code 0`, and so on: as the destination sees it.
+    pub traffic: String,
+    /// `allow` or `deny`.
+    pub verdict: String,
+    /// Connections that were allowed, or packets that were dropped.
+    pub count: u64,
+    /// The node that dropped them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub node: Option<String>,
+    /// What policy said at the source; `None` where it was not asked.
+    pub egress: Option<Decision>,
+    /// What policy said at the destination.
+    pub ingress: Option<Decision>,
+    /// Why they were dropped, when it was not by policy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+}
+
+/// What policy decided in one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The generation of the node's plan that brought the decision.
+    pub generation: u64,
+    /// The deciding rule; `None` when no rule matched.
+    pub decided_by: Option<PolicyPlace>,
+    /// When no rule matched: the policies that isolate the endpoint.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub isolating: Vec<PolicyPlace>,
+}
+
+/// A policy or one of its rules, with its place in the files at that time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyPlace {
+    /// Kind of the policy.
+    pub kind: String,
+    /// Its namespace; `None` for policies outside namespaces.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The rule: item of `ingress` or `egress`, from 0.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule: Option<usize>,
+    /// The file that held it.
+    pub file: Option<String>,
+    /// Line in it, from 1.
+    pub line: Option<usize>,
 }

@@ -4,6 +4,7 @@
 //! namespaces are denied the tests fail, unless `TORTIE_ALLOW_SKIP=1`.
 
 mod denials;
+mod flows;
 mod pins;
 mod ports;
 mod raw;
@@ -44,7 +45,7 @@ type Test = fn(&Sandbox) -> Result;
 
 fn trials(sandbox: Option<&'static Sandbox>) -> Vec<Trial> {
     let tests: Vec<(&str, Test)> =
-        [spoofing::TESTS, revocation::TESTS, denials::TESTS, pins::TESTS, ports::TESTS].concat();
+        [spoofing::TESTS, revocation::TESTS, denials::TESTS, flows::TESTS, pins::TESTS, ports::TESTS].concat();
     let trial = |(name, test): (&'static str, Test)| {
         Trial::test(name, move || test(sandbox.ok_or("only listed")?).map_err(|e| Failed::from(e.to_string())))
     };

@@ -12,8 +12,9 @@ use tortie_manifest::case::{Cell, Endpoint, Probe, Verdict as Expected, Via};
 use tortie_manifest::{Expansion, LoadOptions, Memory, Place as Spot, SourceFile, Store, load};
 use tortie_model::{Direction, Family};
 use tortie_node::{Cause, Denial, Node, NodeOptions};
+use tortie_plan::PathId;
 use tortie_plan::nft::{ChainMeaning, prefix::DropKind};
-use tortie_policy::{PodKey, Verdict};
+use tortie_policy::{PodKey, RuleRef, Verdict};
 
 use crate::Result;
 use crate::raw::{Body, Sink, send};
@@ -35,13 +36,22 @@ impl Stage {
     }
 
     pub(crate) fn with(sandbox: &Sandbox, yaml: &str, options: NodeOptions) -> Result<Self> {
+        Self::on(yaml, |ground| Ok(Cluster::boot_with(sandbox, ground, options)?))
+    }
+
+    /// With every connection recorded.
+    pub(crate) fn recording(sandbox: &Sandbox, yaml: &str) -> Result<Self> {
+        Self::on(yaml, |ground| Ok(Cluster::boot_recording(sandbox, ground)?))
+    }
+
+    fn on(yaml: &str, boot: impl FnOnce(&Ground) -> Result<Cluster>) -> Result<Self> {
         let internet = OutsideHost {
             name: "internet".to_owned(),
             addresses: vec!["198.51.100.7".parse()?, "2001:db8:7::7".parse()?],
             dns: Vec::new(),
         };
         let ground = Ground { outside: vec![internet], ..Ground::default() };
-        let cluster = Cluster::boot_with(sandbox, &ground, options)?;
+        let cluster = boot(&ground)?;
         let mut stage = Self { cluster, store: Store::new(Expansion::default()), stager: Stager::new(ground) };
         stage.apply(yaml)?;
         Ok(stage)
@@ -125,6 +135,16 @@ impl Stage {
     /// Packets that the nodes have dropped for a fixed reason.
     pub(crate) fn dropped(&mut self, kind: DropKind) -> Result<u64> {
         self.counted(ChainMeaning::Fixed(kind))
+    }
+
+    /// Packets that a rule of the policies of a node has decided.
+    pub(crate) fn decided_by(&mut self, node: &str, rule: &RuleRef) -> Result<u64> {
+        let here = self.cluster.nodes().find(|(name, _)| &***name == node).ok_or("no such node")?.1;
+        let paths = here.plan().paths.iter().filter(|(_, path)| path.rule() == Some(rule));
+        let paths: Vec<PathId> = paths.map(|(id, _)| *id).collect();
+        let counters = self.cluster.counters(node)?;
+        let of = |id: &PathId| counters.get(&ChainMeaning::Path(rule.direction, *id)).map_or(0, |c| c.packets);
+        Ok(paths.iter().map(of).sum())
     }
 
     /// Packets that policies have denied in a direction.

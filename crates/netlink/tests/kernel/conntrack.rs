@@ -7,8 +7,8 @@ use std::{
 
 use libtest_mimic::Trial;
 use tortie_netlink::{
-    Errno, Socket, Transport,
-    conntrack::{Entry, Family as Which, Masked, delete, list, set_labels, set_mark, status},
+    Buffers, Errno, Socket, Transport,
+    conntrack::{Entry, Family as Which, Masked, OpenedListener, delete, list, set_labels, set_mark, status},
     nft::{Op, TableFlags},
 };
 use tortie_ruleset::{ChainKind, CtKey, Expr, Family, Hook, Policy, Rule, Verdict};
@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("conntrack::marks_are_changed_under_a_mask", marks_are_changed_under_a_mask),
         trial("conntrack::labels_need_a_rule_that_sets_them", labels_need_a_rule_that_sets_them),
         trial("conntrack::rules_see_marks_and_labels", rules_see_marks_and_labels),
+        trial("conntrack::opened_connections_are_told_once", opened_connections_are_told_once),
     ]
 }
 
@@ -210,4 +211,17 @@ fn rules_see_marks_and_labels() {
         let counter = rules[1 + usize::from(by_label)].2.counter.expect("a counter");
         assert!(counter.packets >= 1, "{counter:?}");
     }
+}
+
+fn opened_connections_are_told_once() {
+    track(false, vec![]);
+    let mut listener = OpenedListener::open(Buffers::default()).expect("a listener");
+    let (from, to) = udp("127.0.0.1");
+    from.send(b"again").expect("send");
+    let told = listener.next(std::time::Duration::from_secs(5)).expect("news");
+    let ports: Vec<Transport> = told.iter().map(|entry| entry.original.transport).collect();
+    let port = |socket: &UdpSocket| socket.local_addr().expect("address").port();
+    assert_eq!(ports, [Transport::Ports { sport: port(&from), dport: port(&to) }]);
+    assert_eq!(listener.next(std::time::Duration::ZERO).expect("news"), []);
+    assert_eq!(listener.overruns(), 0);
 }

@@ -314,8 +314,15 @@ pub(crate) fn path_chains(plan: &Plan, layout: &Layout, options: &Options) -> Ve
 /// Counts and lets pass. Egress returns to the caller, which goes on with ingress.
 fn allow(direction: Direction, id: PathId, path: &Path, options: &Options) -> Vec<Rule> {
     let counted = Pipeline::new().counter();
-    let prefix = Prefix::Path { kind: PathKind::Log, direction, path: id };
-    let logged = if path.logged.is_empty() { counted } else { log(counted, prefix, options) };
+    let kind = match (path.logged.is_empty(), options.record_allowed) {
+        (false, _) => Some(PathKind::Log),
+        (true, true) => Some(PathKind::Allow),
+        (true, false) => None,
+    };
+    let logged = match kind {
+        Some(kind) => log(counted, Prefix::Path { kind, direction, path: id }, options),
+        None => counted,
+    };
     let rule = match direction {
         Direction::Egress => logged.end(None),
         Direction::Ingress => logged.then(Verdict::Accept),

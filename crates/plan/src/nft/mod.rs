@@ -54,6 +54,9 @@ pub struct Options {
     pub revoked_bit: u32,
     /// What becomes of a denied packet.
     pub deny: Denial,
+    /// Whether the first packets of allowed connections are recorded as denied packets are. Costs a record for each, and
+    /// one for each packet of a protocol that nobody answers.
+    pub record_allowed: bool,
     /// NFLOG group for denied and logged packets.
     pub log_group: u16,
     /// Bytes of a packet in its log record: enough for its headers.
@@ -71,6 +74,7 @@ impl Default for Options {
             priority: 0,
             revoked_bit: REVOKED_BIT,
             deny: Denial::Drop,
+            record_allowed: false,
             log_group: 100,
             snaplen: 128,
             threshold: 1,

@@ -3,6 +3,7 @@
 //! ```text
 //! tortie D 12345 i      denied by path 12345, at ingress
 //! tortie L 12345 e      passed a Log rule of path 12345, at egress
+//! tortie A 12345 e      allowed by path 12345, at egress; only where allowed connections are recorded
 //! tortie spoofed        one of the fixed reasons
 //! ```
 //!
@@ -26,6 +27,8 @@ pub enum PathKind {
     Deny,
     /// A Log rule of the path asked for it; the path allows.
     Log,
+    /// The path allows, and every decision is recorded.
+    Allow,
 }
 
 /// Why a packet was dropped without policy being asked.
@@ -83,6 +86,7 @@ impl fmt::Display for Prefix {
                 let kind = match kind {
                     PathKind::Deny => 'D',
                     PathKind::Log => 'L',
+                    PathKind::Allow => 'A',
                 };
                 write!(f, "{START} {kind} {path} {}", letter(*direction))
             }
@@ -117,6 +121,7 @@ impl FromStr for Prefix {
         let kind = match next()? {
             "D" => PathKind::Deny,
             "L" => PathKind::Log,
+            "A" => PathKind::Allow,
             word => {
                 let kind = DropKind::ALL.into_iter().find(|k| k.as_str() == word).ok_or_else(not_ours)?;
                 return if words.next().is_none() { Ok(Self::Fixed(kind)) } else { Err(not_ours()) };
@@ -141,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let paths = [PathKind::Deny, PathKind::Log].into_iter().flat_map(|kind| {
+        let paths = [PathKind::Deny, PathKind::Log, PathKind::Allow].into_iter().flat_map(|kind| {
             Direction::BOTH.map(|direction| Prefix::Path { kind, direction, path: PathId(u32::MAX - 1) })
         });
         for prefix in paths.chain(DropKind::ALL.map(Prefix::Fixed)) {

@@ -1,4 +1,4 @@
-//! Denied packets, with the policy that denied them.
+//! Records of packets: denied ones with what denied them, and allowed ones with what allowed them.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,7 +8,7 @@ use tortie_model::Direction;
 use tortie_netlink::nflog::{LogEvent, LogListener};
 use tortie_netlink::{Error, PacketTuple};
 use tortie_plan::PathId;
-use tortie_plan::nft::prefix::{DropKind, Prefix};
+use tortie_plan::nft::prefix::{DropKind, PathKind, Prefix};
 
 use crate::history::{History, Meaning};
 
@@ -49,26 +49,52 @@ pub struct Denial {
     pub time: Option<SystemTime>,
 }
 
-/// Reads the denied packets of one node.
+/// A packet that policy let pass in one direction: by a Log rule, or because allowed connections are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The node.
+    pub node: Arc<str>,
+    /// The packet.
+    pub tuple: PacketTuple,
+    /// At which end. The other end has its own say.
+    pub direction: Direction,
+    /// The number in the log record.
+    pub path: PathId,
+    /// What the number means; `None` when the generations that knew it are forgotten.
+    pub meaning: Option<Meaning>,
+    /// When the packet came in, if it did.
+    pub time: Option<SystemTime>,
+}
+
+/// What a node says of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// It was dropped.
+    Denied(Denial),
+    /// Policy of one direction let it pass.
+    Passed(Passage),
+}
+
+/// Reads the records of one node.
 #[derive(Debug)]
-pub struct DenialReader {
+pub struct RecordReader {
     node: Arc<str>,
     listener: LogListener,
     history: Arc<RwLock<History>>,
 }
 
-impl DenialReader {
+impl RecordReader {
     pub(crate) const fn new(node: Arc<str>, listener: LogListener, history: Arc<RwLock<History>>) -> Self {
         Self { node, listener, history }
     }
 
-    /// The denials that have arrived; does not wait for more. Records that are none of ours are left out.
+    /// The records that have arrived; does not wait for more. Those that are none of ours are left out.
     ///
     /// # Errors
     /// What the socket says.
-    pub fn read(&mut self) -> Result<Vec<Denial>, Error> {
+    pub fn read(&mut self) -> Result<Vec<Record>, Error> {
         let events = self.listener.next(Duration::ZERO)?;
-        Ok(events.iter().filter_map(|event| self.denial(event)).collect())
+        Ok(events.iter().filter_map(|event| self.record(event)).collect())
     }
 
     /// Records that the kernel could not deliver since the start.
@@ -77,11 +103,18 @@ impl DenialReader {
         self.listener.lost()
     }
 
-    fn denial(&self, event: &LogEvent) -> Option<Denial> {
+    fn record(&self, event: &LogEvent) -> Option<Record> {
+        let (node, tuple, time) = (self.node.clone(), event.tuple()?, event.time);
+        let meaning = |path| {
+            let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+            history.meaning(path).cloned()
+        };
         let cause = match event.prefix.parse::<Prefix>().ok()? {
-            Prefix::Path { direction, path, .. } => {
-                let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
-                Cause::Policy { direction, path, meaning: history.meaning(path).cloned() }
+            Prefix::Path { kind: PathKind::Deny, direction, path } => {
+                Cause::Policy { direction, path, meaning: meaning(path) }
+            }
+            Prefix::Path { kind: PathKind::Log | PathKind::Allow, direction, path } => {
+                return Some(Record::Passed(Passage { node, tuple, direction, path, meaning: meaning(path), time }));
             }
             Prefix::Fixed(kind) => match kind {
                 DropKind::Revoked => Cause::Revoked,
@@ -91,11 +124,11 @@ impl DenialReader {
                 DropKind::Bad => Cause::Inconsistent,
             },
         };
-        Some(Denial { node: self.node.clone(), tuple: event.tuple()?, cause, time: event.time })
+        Some(Record::Denied(Denial { node, tuple, cause, time }))
     }
 }
 
-impl AsFd for DenialReader {
+impl AsFd for RecordReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.socket().as_fd()
     }

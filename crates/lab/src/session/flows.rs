@@ -1,0 +1,98 @@
+//! Recent flows with names, and with the places of what decided.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tortie_analysis::staging::Staged;
+use tortie_model::{Direction, Family, canonical};
+use tortie_node::{Cause, Meaning};
+use tortie_policy::PodKey;
+
+use super::archive::Archive;
+use crate::control::{Decision, FlowLine, FlowReport};
+use crate::flows::{Flow, FlowKey, Flows};
+use crate::observe::describe_cause;
+
+/// The flows that changed after a change.
+pub(crate) fn report(flows: &Flows, since: u64, staged: &Staged, archive: &Archive) -> FlowReport {
+    let writer = Writer { names: names(staged), archive };
+    let changed = flows.since(since).map(|(_, flow)| flow.changed).max().unwrap_or(since);
+    let lines = flows.since(since).flat_map(|(key, flow)| writer.lines(key, flow));
+    FlowReport { flows: lines.collect(), changed, forgotten: flows.forgotten() }
+}
+
+/// Whose addresses they are. Pods in their node's network go by the node: the address does not tell them apart.
+fn names(staged: &Staged) -> HashMap<IpAddr, String> {
+    let pods = staged.pods.iter().filter(|(_, pod)| !pod.host_network);
+    let pods = pods.flat_map(|(key, pod): (&PodKey, _)| pod.ips.iter().map(|ip| (canonical(*ip), key.to_string())));
+    let nodes = staged.nodes.iter();
+    let nodes = nodes.flat_map(|n| n.addresses.iter().map(|ip| (*ip, format!("node/{}", n.meta.name))));
+    let outside = staged.outside.iter().flat_map(|h| h.addresses.iter().map(|ip| (*ip, h.name.clone())));
+    outside.chain(nodes).chain(pods).collect()
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs_f64() * 1e3).round() / 1e3
+}
+
+struct Writer<'a> {
+    names: HashMap<IpAddr, String>,
+    archive: &'a Archive,
+}
+
+impl Writer<'_> {
+    fn lines(&self, key: &FlowKey, flow: &Flow) -> Vec<FlowLine> {
+        let name = |ip: IpAddr| self.names.get(&ip).cloned().unwrap_or_else(|| ip.to_string());
+        let line = |verdict: &str, count, (first, last)| FlowLine {
+            first: seconds(first),
+            last: seconds(last),
+            from: name(key.source),
+            to: name(key.destination),
+            family: Family::of(key.source).to_string(),
+            traffic: key.traffic.to_string(),
+            verdict: verdict.to_owned(),
+            count,
+            node: None,
+            egress: None,
+            ingress: None,
+            cause: None,
+        };
+        let said = |meaning: &Option<Meaning>, at| meaning.as_ref().map(|meaning| self.decision(meaning, at));
+        let mut lines = Vec::new();
+        if let (allowed, Some(times)) = (&flow.allowed, flow.allowed.times) {
+            lines.push(FlowLine {
+                egress: said(&allowed.by.egress, times.1),
+                ingress: said(&allowed.by.ingress, times.1),
+                ..line("allow", allowed.connections, times)
+            });
+        }
+        if let Some(denied) = &flow.denied {
+            let at = denied.times.1;
+            let mut one = line("deny", denied.packets, denied.times);
+            one.node = Some(denied.last.node.to_string());
+            match &denied.last.cause {
+                Cause::Policy { direction: Direction::Egress, meaning: meaning @ Some(_), .. } => {
+                    one.egress = said(meaning, at);
+                }
+                Cause::Policy { direction: Direction::Ingress, meaning: meaning @ Some(_), .. } => {
+                    one.egress = said(&denied.passed.egress, at);
+                    one.ingress = said(meaning, at);
+                }
+                other => one.cause = Some(describe_cause(other)),
+            }
+            lines.push(one);
+        }
+        lines
+    }
+
+    fn decision(&self, meaning: &Meaning, at: SystemTime) -> Decision {
+        let decided_by = meaning.path.rule().map(|rule| self.archive.rule(rule, at));
+        let isolating = match &decided_by {
+            Some(_) => Vec::new(),
+            None => meaning.path.isolating.iter().map(|policy| self.archive.policy(policy, at)).collect(),
+        };
+        Decision { generation: meaning.generation, decided_by, isolating }
+    }
+}
