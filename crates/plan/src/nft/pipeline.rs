@@ -227,7 +227,7 @@ impl Pipeline {
 
     /// Goes on when interface and source belong together (`yes`), or do not: a packet of a pod of this node, or of nobody
     /// here.
-    pub(crate) fn from_own_pod(self, layout: &Layout, family: Family, yes: bool) -> Self {
+    pub(crate) fn own_source(self, layout: &Layout, family: Family, yes: bool) -> Self {
         let map = layout.name(Slot::Legit(family));
         self.meta(MetaKey::Iif, R7).address(family, End::Source, WIDE).with(Expr::Lookup {
             map,

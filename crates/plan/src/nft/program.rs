@@ -104,7 +104,7 @@ impl Program<'_> {
     fn entry(&self, family: Family) -> [Rule; 2] {
         let known = Pipeline::new().state(ESTABLISHED).unmarked(self.options.revoked_bit);
         [
-            known.from_own_pod(self.layout, family, true).then(Verdict::Accept),
+            known.own_source(self.layout, family, true).then(Verdict::Accept),
             Pipeline::new().not_in_state(NEW | UNTRACKED).goto(per_family(self.layout, "odd", family)),
         ]
     }
@@ -116,14 +116,14 @@ impl Program<'_> {
     }
 
     fn forwarded(&self, family: Family) -> Vec<Rule> {
-        let stranger = Pipeline::new().from_own_pod(self.layout, family, false);
+        let stranger = Pipeline::new().own_source(self.layout, family, false);
         let ingress = Pipeline::new().goto(per_family(self.layout, Direction::Ingress.as_str(), family));
         let stranger = stranger.goto(per_family(self.layout, "elsewhere", family));
         self.entry(family).into_iter().chain([stranger, self.egress(family), ingress]).collect()
     }
 
     fn to_node(&self, family: Family) -> Vec<Rule> {
-        let stranger = Pipeline::new().from_own_pod(self.layout, family, false).goto(DropKind::Spoofed.as_str());
+        let stranger = Pipeline::new().own_source(self.layout, family, false).goto(DropKind::Spoofed.as_str());
         self.entry(family).into_iter().chain([stranger, self.egress(family)]).collect()
     }
 
@@ -180,7 +180,7 @@ impl Program<'_> {
     /// cannot make sense of. The invalid ones of nobody's pods are left to others.
     fn odd(&self, family: Family) -> Vec<Rule> {
         let pod_link = |yes| Pipeline::new().over_pod_link(&self.plan.interface_prefix, yes);
-        let spoofed = pod_link(true).from_own_pod(self.layout, family, false).goto(DropKind::Spoofed.as_str());
+        let spoofed = pod_link(true).own_source(self.layout, family, false).goto(DropKind::Spoofed.as_str());
         let known = Pipeline::new().state(ESTABLISHED).unmarked(self.options.revoked_bit).then(Verdict::Accept);
         let revoked = Pipeline::new().state(ESTABLISHED).goto(DropKind::Revoked.as_str());
         let invalid = DropKind::Invalid.as_str();
