@@ -85,16 +85,19 @@ pub enum StagingError {
         /// How many fit.
         room: usize,
     },
-    /// Two pods claim one address.
-    #[error("Pod/{first} and Pod/{second} both have the address {ip} in their status; change or remove one")]
+    /// Two of nodes, pods, Services and outside hosts claim one address.
+    #[error("{first} and {second} both have the address {ip}; change or remove one")]
     Twice {
         /// The address.
         ip: IpAddr,
         /// The one that has it.
-        first: PodKey,
+        first: String,
         /// The other.
-        second: PodKey,
+        second: String,
     },
+    /// A node is said to be elsewhere than where it was made.
+    #[error("Node/{0} cannot change its addresses or pod ranges while the cluster runs; start another with them")]
+    Moved(Arc<str>),
     /// Services have used the whole range.
     #[error("no ClusterIP is left for Service/{0}")]
     NoClusterIp(PodKey),
@@ -104,6 +107,8 @@ pub enum StagingError {
 #[derive(Clone, Debug)]
 pub struct Stager {
     ground: Ground,
+    /// In the order in which they were made. A node stays for as long as the cluster runs.
+    nodes: Vec<Node>,
     pools: BTreeMap<Arc<str>, PodAddresses>,
     placed: BTreeMap<PodKey, Placed>,
     cluster_ips: BTreeMap<PodKey, u16>,
@@ -144,7 +149,13 @@ impl Stager {
     /// Nothing is placed yet.
     #[must_use]
     pub fn new(ground: Ground) -> Self {
-        Self { ground, pools: BTreeMap::new(), placed: BTreeMap::new(), cluster_ips: BTreeMap::new() }
+        Self {
+            ground,
+            nodes: Vec::new(),
+            pools: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            cluster_ips: BTreeMap::new(),
+        }
     }
 
     /// The ground.
@@ -156,63 +167,80 @@ impl Stager {
     /// Places objects.
     ///
     /// # Errors
-    /// When addresses run out or two pods claim the same one.
+    /// When addresses run out, two claim the same one, or a node would have to change its own. What was given out so
+    /// far is not given back: stage on with a clone of the stager as it was.
     pub fn stage(&mut self, objects: &ObjectSet) -> Result<Staged, StagingError> {
         let mut objects = objects.clone();
         objects.add_cluster_dns();
-        let nodes = self.nodes(&objects);
+        let nodes = self.nodes(&objects)?;
         let pods = self.place(objects.pods, &nodes)?;
         let services = self.services(objects.services, &pods)?;
         let policies = objects.network_policies.iter().map(|np| network_policy(np));
         let policies = policies.map(|p| (p.object.clone(), p)).collect();
-        Ok(Staged {
+        let staged = Staged {
             nodes,
             namespaces: objects.namespaces.into_iter().map(|n| (n.name().clone(), n)).collect(),
             pods,
             services,
             policies,
             outside: self.ground.outside.clone(),
-        })
+        };
+        staged.distinct(self.ground.families)?;
+        Ok(staged)
     }
 
-    /// The nodes: those that are defined, those that pods name, and `node-N` until there are enough.
-    fn nodes(&mut self, objects: &ObjectSet) -> Vec<Node> {
-        let mut names: Vec<Arc<str>> = objects.nodes.iter().map(|n| n.meta.name.clone()).collect();
+    /// The nodes: those that were there before, those that are defined, those that pods name, and `node-N` until there
+    /// are enough.
+    fn nodes(&mut self, objects: &ObjectSet) -> Result<Vec<Node>, StagingError> {
+        let defined = objects.nodes.iter().map(|n| n.meta.name.clone());
         let named: BTreeSet<_> = objects.pods.iter().filter_map(|p| p.node.clone()).collect();
-        names.extend(named.into_iter().filter(|n| !objects.nodes.iter().any(|o| o.meta.name == *n)));
+        for name in defined.chain(named) {
+            self.make_node(&name, objects);
+        }
         let mut next = 1;
-        while names.len() < usize::from(self.ground.nodes.max(1)) {
-            let name: Arc<str> = format!("node-{next}").into();
+        while self.nodes.len() < usize::from(self.ground.nodes.max(1)) {
+            self.make_node(&format!("node-{next}").into(), objects);
             next += 1;
-            if !names.contains(&name) {
-                names.push(name);
+        }
+        for node in &mut self.nodes {
+            let Some(defined) = objects.nodes.iter().find(|n| n.meta.name == node.meta.name) else { continue };
+            let families = self.ground.families;
+            let moved = defined.addresses.iter().any(|ip| families.have(*ip) && !node.addresses.contains(ip))
+                || defined.pod_cidrs.iter().any(|net| families.have(net.addr()) && !node.pod_cidrs.contains(net));
+            if moved {
+                return Err(StagingError::Moved(node.meta.name.clone()));
             }
+            node.meta.clone_from(&defined.meta);
+        }
+        Ok(self.nodes.clone())
+    }
+
+    /// A node of this name, unless there is one, with what the objects say of it and the next number's addresses.
+    fn make_node(&mut self, name: &Arc<str>, objects: &ObjectSet) {
+        if self.nodes.iter().any(|n| n.meta.name == *name) {
+            return;
         }
         let families = self.ground.families;
-        let numbered = (1u16..).zip(names);
-        numbered
-            .map(|(number, name)| {
-                let mut node = objects.nodes.iter().find(|n| n.meta.name == name).cloned().unwrap_or_else(|| Node {
-                    meta: Meta { name: name.clone(), ..Meta::default() },
-                    addresses: Vec::new(),
-                    pod_cidrs: Vec::new(),
-                });
-                node.addresses.retain(|ip| families.have(*ip));
-                for ip in address::node_addresses(number, families) {
-                    if !node.addresses.iter().any(|a| a.is_ipv4() == ip.is_ipv4()) {
-                        node.addresses.push(ip);
-                    }
-                }
-                node.pod_cidrs.retain(|net| families.have(net.addr()));
-                for net in address::pod_ranges(number, families) {
-                    if !node.pod_cidrs.iter().any(|n| n.addr().is_ipv4() == net.addr().is_ipv4()) {
-                        node.pod_cidrs.push(net);
-                    }
-                }
-                self.pools.entry(name).or_insert_with(|| PodAddresses::new(node.pod_cidrs.clone()));
-                node
-            })
-            .collect()
+        let number = u16::try_from(self.nodes.len() + 1).unwrap_or(u16::MAX);
+        let mut node = objects.nodes.iter().find(|n| n.meta.name == *name).cloned().unwrap_or_else(|| Node {
+            meta: Meta { name: name.clone(), ..Meta::default() },
+            addresses: Vec::new(),
+            pod_cidrs: Vec::new(),
+        });
+        node.addresses.retain(|ip| families.have(*ip));
+        for ip in address::node_addresses(number, families) {
+            if !node.addresses.iter().any(|a| a.is_ipv4() == ip.is_ipv4()) {
+                node.addresses.push(ip);
+            }
+        }
+        node.pod_cidrs.retain(|net| families.have(net.addr()));
+        for net in address::pod_ranges(number, families) {
+            if !node.pod_cidrs.iter().any(|n| n.addr().is_ipv4() == net.addr().is_ipv4()) {
+                node.pod_cidrs.push(net);
+            }
+        }
+        self.pools.insert(name.clone(), PodAddresses::new(node.pod_cidrs.clone()));
+        self.nodes.push(node);
     }
 
     fn place(&mut self, pods: Vec<Pod>, nodes: &[Node]) -> Result<BTreeMap<PodKey, Pod>, StagingError> {
@@ -223,7 +251,8 @@ impl Stager {
         for pod in wanted.iter().filter(|p| !p.host_network) {
             for ip in pod.ips.iter().map(|ip| canonical(*ip)).filter(|ip| families.have(*ip)) {
                 if let Some(first) = owner.insert(ip, PodKey::of(pod)) {
-                    return Err(StagingError::Twice { ip, first, second: PodKey::of(pod) });
+                    let [first, second] = [first, PodKey::of(pod)].map(|key| format!("Pod/{key}"));
+                    return Err(StagingError::Twice { ip, first, second });
                 }
             }
         }
@@ -353,14 +382,42 @@ fn least_loaded<'a>(pod: &Pod, nodes: &[Node], placed: impl Iterator<Item = &'a 
 }
 
 impl Staged {
+    /// Fails when an address belongs to two. Pods in their node's network share the node's.
+    fn distinct(&self, families: Families) -> Result<(), StagingError> {
+        let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
+        let mut claim = |name: String, ips: &[IpAddr]| {
+            for ip in ips.iter().map(|ip| canonical(*ip)) {
+                if let Some(first) = owners.insert(ip, name.clone()) {
+                    return Err(StagingError::Twice { ip, first, second: name.clone() });
+                }
+            }
+            Ok(())
+        };
+        claim("the router between nodes".to_owned(), &address::wire_addresses(families))?;
+        for node in &self.nodes {
+            claim(format!("Node/{}", node.meta.name), &node.addresses)?;
+        }
+        for host in &self.outside {
+            claim(host.name.clone(), &host.addresses)?;
+        }
+        for (key, pod) in self.pods.iter().filter(|(_, p)| !p.host_network) {
+            claim(format!("Pod/{key}"), &pod.ips)?;
+        }
+        for (key, staged) in &self.services {
+            claim(format!("Service/{key}"), &staged.service.cluster_ips)?;
+        }
+        Ok(())
+    }
+
     /// What changes for policy from another stage of the cluster to this one. Removals come first: an address may
     /// have a new owner.
     #[must_use]
     pub fn deltas_since(&self, old: &Self) -> Vec<Delta> {
         let mut out = Vec::new();
-        let pod_gone = |(key, pod): &(&PodKey, &Pod)| {
-            self.pods.get(*key).is_none_or(|new| new.meta.uid != pod.meta.uid || new.ips != pod.ips)
-        };
+        // Labels and readiness come and go; a pod with other addresses or containers, or elsewhere, is another one.
+        let lasting = |p: &Pod| (p.meta.uid.clone(), p.ips.clone(), p.node.clone(), p.host_network, p.ports.clone());
+        let pod_gone =
+            |(key, pod): &(&PodKey, &Pod)| self.pods.get(*key).is_none_or(|new| lasting(new) != lasting(pod));
         out.extend(old.policies.keys().filter(|o| !self.policies.contains_key(o)).cloned().map(Delta::PolicyRemoved));
         out.extend(
             old.pods
@@ -444,6 +501,52 @@ mod tests {
         let objects = ObjectSet { pods: vec![at("a"), at("b")], ..ObjectSet::default() };
         let error = Stager::new(Ground::default()).stage(&objects).unwrap_err();
         assert!(matches!(error, StagingError::Twice { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_is_given_out_cannot_be_claimed() {
+        let mut stager = Stager::new(Ground::default());
+        let first = stager.stage(&ObjectSet { pods: vec![pod("a")], ..ObjectSet::default() }).unwrap();
+        let taken = first.pods[&PodKey::new("web", "a")].ips.clone();
+        let addresses = [
+            (taken[0], "Pod/web/a and Pod/web/b"),
+            (first.nodes[0].addresses[1], "Node/node-1 and Pod/web/b"),
+            ("10.96.0.10".parse().unwrap(), "Pod/web/b and Service/kube-system/kube-dns"),
+        ];
+        for (ip, both) in addresses {
+            let objects = ObjectSet { pods: vec![pod("a"), Pod { ips: vec![ip], ..pod("b") }], ..ObjectSet::default() };
+            let error = stager.clone().stage(&objects).unwrap_err().to_string();
+            assert!(error.contains(both) && error.contains(&ip.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn nodes_stay_where_they_are_when_others_come() {
+        let mut stager = Stager::new(Ground::default());
+        let first = stager.stage(&ObjectSet::default()).unwrap();
+        let on = |node: &str, name: &str| Pod { node: Some(node.into()), ..pod(name) };
+        let objects = ObjectSet { pods: vec![on("another", "a"), on("node-2", "b")], ..ObjectSet::default() };
+        let second = stager.stage(&objects).unwrap();
+        assert_eq!(second.nodes[..2], first.nodes[..]);
+        assert_eq!(second.nodes.len(), 3);
+        let third = stager.stage(&ObjectSet::default()).unwrap();
+        assert_eq!(third.nodes, second.nodes);
+        let moved = Node { addresses: vec!["192.0.2.1".parse().unwrap()], ..first.nodes[1].clone() };
+        let error = stager.stage(&ObjectSet { nodes: vec![moved], ..ObjectSet::default() }).unwrap_err();
+        assert!(matches!(error, StagingError::Moved(_)), "{error}");
+    }
+
+    #[test]
+    fn a_pod_that_is_elsewhere_or_has_other_containers_is_another_one() {
+        let at = |node: &str| Pod { ips: vec!["10.9.9.9".parse().unwrap()], node: Some(node.into()), ..pod("a") };
+        let port = tortie_model::ContainerPort { name: None, protocol: tortie_model::Protocol::Tcp, number: 80 };
+        let mut stager = Stager::new(Ground::default());
+        let mut stage = |pod: Pod| stager.stage(&ObjectSet { pods: vec![pod], ..ObjectSet::default() }).unwrap();
+        let first = stage(at("node-1"));
+        for other in [at("node-2"), Pod { ports: vec![port], ..at("node-1") }] {
+            let removed = stage(other).deltas_since(&first).into_iter().any(|d| matches!(d, Delta::PodRemoved { .. }));
+            assert!(removed);
+        }
     }
 
     #[test]

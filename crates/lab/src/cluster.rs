@@ -42,6 +42,14 @@ pub enum ClusterError {
         /// Why.
         source: Box<NodeError>,
     },
+    /// A change failed, and so did the way back.
+    #[error("{change}; and what was there before could not be had again: {undo}")]
+    Torn {
+        /// Why the change failed.
+        change: Box<ClusterError>,
+        /// Why it could not be undone.
+        undo: Box<ClusterError>,
+    },
 }
 
 impl ClusterError {
@@ -129,19 +137,28 @@ impl Cluster {
     /// What goes away is closed before it is taken down; what is new is closed until its policies are in force.
     ///
     /// # Errors
-    /// What the kernel refused.
+    /// What the kernel refused. Then the cluster is again what it was, unless that is refused as well.
     pub fn sync(&mut self, staged: Staged) -> Result<(), ClusterError> {
+        let before = self.staged.clone();
+        self.become_staged(staged).map_err(|change| match self.become_staged(before) {
+            Ok(()) => change,
+            Err(undo) => ClusterError::Torn { change: Box::new(change), undo: Box::new(undo) },
+        })
+    }
+
+    fn become_staged(&mut self, staged: Staged) -> Result<(), ClusterError> {
         let deltas = staged.deltas_since(&self.staged);
-        let old = std::mem::replace(&mut self.staged, staged);
+        self.staged = staged;
         for delta in &deltas {
             self.index.apply(delta.clone());
         }
         if let Some(flows) = &self.flows {
             lock(flows).settle(homes(&self.staged));
         }
-        self.add_nodes()?;
         let (gone, rest): (Vec<_>, Vec<_>) = deltas.into_iter().partition(|d| matches!(d, Delta::PodRemoved { .. }));
-        self.remove_pods(&gone, &old)?;
+        self.remove_pods(&gone)?;
+        self.remove_nodes()?;
+        self.add_nodes()?;
         let attached = self.add_pods()?;
         for (name, node) in &mut self.nodes {
             let attached = attached.iter().filter(|(on, ..)| on == name);
@@ -210,7 +227,7 @@ impl Cluster {
         self.staged.deltas_since(&Staged::default())
     }
 
-    fn remove_pods(&mut self, gone: &[Delta], old: &Staged) -> Result<(), ClusterError> {
+    fn remove_pods(&mut self, gone: &[Delta]) -> Result<(), ClusterError> {
         if gone.is_empty() {
             return Ok(());
         }
@@ -225,8 +242,25 @@ impl Cluster {
             let change = Change { deltas: gone.to_vec(), attached: Vec::new(), detached: keys.clone() };
             update(name, node, change)?;
         }
-        for key in keys.iter().filter(|k| old.pods.contains_key(k)) {
-            self.topology.remove_pod(&key.namespace, &key.name)?;
+        for key in &keys {
+            // It was never made when a change failed that brought it.
+            if self.topology.endpoint(&Place::pod(&key.namespace, &key.name)).is_some() {
+                self.topology.remove_pod(&key.namespace, &key.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nodes of a change that failed; others stay as long as the cluster.
+    fn remove_nodes(&mut self) -> Result<(), ClusterError> {
+        let staged = &self.staged.nodes;
+        self.nodes.retain(|name, _| staged.iter().any(|n| n.meta.name == *name));
+        let gone = |place: &Place| matches!(place, Place::Node(name) if !self.nodes.contains_key(name.as_str()));
+        let gone: Vec<Place> = self.topology.places().filter(gone).collect();
+        for place in gone {
+            if let Place::Node(name) = place {
+                self.topology.remove_node(&name)?;
+            }
         }
         Ok(())
     }

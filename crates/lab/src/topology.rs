@@ -459,6 +459,20 @@ impl Topology {
         Ok(unlinked?)
     }
 
+    /// Ends a node that has no pods.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`], or what the kernel refused; the node is gone all the same.
+    pub fn remove_node(&mut self, name: &str) -> Result<(), LabError> {
+        let node = self.nodes.remove(name).ok_or_else(|| missing(&Place::Node(name.to_owned())))?;
+        debug_assert!(self.pods.values().all(|p| p.node != name), "its pods go first");
+        self.server.remove(node.owner);
+        self.unclaim(&node.router.addresses);
+        let mut batch = Batch::new();
+        batch.delete_link(node.index);
+        Ok(self.wire.netns.run(|| Routes::open()?.commit(batch))??)
+    }
+
     /// Ends an outside host.
     ///
     /// # Errors

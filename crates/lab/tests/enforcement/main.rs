@@ -3,6 +3,8 @@
 //! Each test boots a cluster of its own from manifests. This program enters the sandbox before it has threads. Where user
 //! namespaces are denied the tests fail, unless `TORTIE_ALLOW_SKIP=1`.
 
+mod change;
+mod corners;
 mod denials;
 mod flows;
 mod pins;
@@ -44,8 +46,17 @@ fn main() -> ExitCode {
 type Test = fn(&Sandbox) -> Result;
 
 fn trials(sandbox: Option<&'static Sandbox>) -> Vec<Trial> {
-    let tests: Vec<(&str, Test)> =
-        [spoofing::TESTS, revocation::TESTS, denials::TESTS, flows::TESTS, pins::TESTS, ports::TESTS].concat();
+    let tests: Vec<(&str, Test)> = [
+        spoofing::TESTS,
+        revocation::TESTS,
+        denials::TESTS,
+        flows::TESTS,
+        pins::TESTS,
+        ports::TESTS,
+        change::TESTS,
+        corners::TESTS,
+    ]
+    .concat();
     let trial = |(name, test): (&'static str, Test)| {
         Trial::test(name, move || test(sandbox.ok_or("only listed")?).map_err(|e| Failed::from(e.to_string())))
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tortie_analysis::question::{Question, question};
-use tortie_analysis::staging::{Ground, OutsideHost, Stager};
+use tortie_analysis::staging::{Ground, OutsideHost, Staged, Stager};
 use tortie_lab::netns::Netns;
 use tortie_lab::{Cluster, Place, Sandbox, Sighting};
 use tortie_manifest::case::{Cell, Endpoint, Probe, Verdict as Expected, Via};
@@ -14,7 +14,7 @@ use tortie_model::{Direction, Family};
 use tortie_node::{Cause, Denial, Node, NodeOptions};
 use tortie_plan::PathId;
 use tortie_plan::nft::{ChainMeaning, prefix::DropKind};
-use tortie_policy::{PodKey, RuleRef, Verdict};
+use tortie_policy::{PodKey, Policy, RuleRef, Verdict};
 
 use crate::Result;
 use crate::raw::{Body, Sink, send};
@@ -69,6 +69,15 @@ impl Stage {
 
     /// Deletes and applies at once.
     pub(crate) fn change(&mut self, delete: &[&str], yaml: &str) -> Result {
+        let staged = self.staged(delete, yaml)?;
+        self.cluster.sync(staged)?;
+        match self.cluster.verify()?.as_slice() {
+            [] => Ok(()),
+            differences => Err(format!("the kernel holds something else: {differences:?}").into()),
+        }
+    }
+
+    fn staged(&mut self, delete: &[&str], yaml: &str) -> Result<Staged> {
         let loaded = load(&Memory::new([("test.yaml", yaml)]), &["test.yaml"], &LoadOptions::default());
         if loaded.has_untrusted_object() {
             return Err(loaded.diagnostics.iter().map(|d| d.render(false)).collect::<String>().into());
@@ -77,11 +86,25 @@ impl Stage {
             self.store.delete(&object.parse()?)?;
         }
         self.store.apply(&loaded.objects);
-        let staged = self.stager.stage(&self.store.state())?;
-        self.cluster.sync(staged)?;
+        Ok(self.stager.stage(&self.store.state())?)
+    }
+
+    /// Adds a policy as a cluster may hold it, though its manifest would be refused.
+    pub(crate) fn add_stored(&mut self, policy: Policy) -> Result {
+        let mut staged = self.cluster.staged().clone();
+        staged.policies.insert(policy.object.clone(), policy);
+        Ok(self.cluster.sync(staged)?)
+    }
+
+    /// Deletes and applies what the kernel refuses; returns why. What the kernel holds must be as before.
+    pub(crate) fn fails_to_change(&mut self, delete: &[&str], yaml: &str) -> Result<String> {
+        let before = (self.store.clone(), self.stager.clone());
+        let staged = self.staged(delete, yaml)?;
+        (self.store, self.stager) = before;
+        let Err(error) = self.cluster.sync(staged) else { return Err("the kernel took it".into()) };
         match self.cluster.verify()?.as_slice() {
-            [] => Ok(()),
-            differences => Err(format!("the kernel holds something else: {differences:?}").into()),
+            [] => Ok(error.to_string()),
+            differences => Err(format!("after {error}, the kernel holds something else: {differences:?}").into()),
         }
     }
 
