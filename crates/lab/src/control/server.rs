@@ -2,8 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use super::{ControlError, Reply, Request, address, same_user};
+
+/// How long a question or the taking of an answer is waited for: a program that was stopped must not stop the others.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The socket of a lab. Bind it before the sandbox is entered: abstract names belong to a network namespace.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ fn send(stream: &mut UnixStream, reply: &Reply) -> std::io::Result<()> {
 
 /// Answers until the other side has no more questions; gives the stream back when the lab is asked to end.
 fn converse(stream: UnixStream, answer: &mut impl FnMut(Request) -> Reply) -> std::io::Result<Option<UnixStream>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     while stream.read_line(&mut line)? > 0 {
@@ -104,6 +110,17 @@ mod tests {
         assert_eq!(connection.ask(&Request::Down).unwrap(), Reply::Done);
         served.join().unwrap();
         assert!(matches!(Connection::open(&name), Err(ControlError::NotRunning(_))));
+    }
+
+    #[test]
+    fn who_says_nothing_keeps_nobody_waiting_for_ever() {
+        let name = format!("silent-{}", std::process::id());
+        let listener = Listener::bind(&name).unwrap();
+        let _silent = Connection::open(&name).unwrap();
+        let served = std::thread::spawn(move || listener.serve(|_| Reply::Done).unwrap().say());
+        let mut connection = Connection::open(&name).unwrap();
+        assert_eq!(connection.ask(&Request::Down).unwrap(), Reply::Done);
+        served.join().unwrap();
     }
 
     #[test]
