@@ -210,3 +210,57 @@ fn a_killed_lab_frees_its_name() {
     assert_eq!(lab.tortie(&["lab", "up", "--detach", "-f", "pods.yaml"]).0, 0);
     assert_eq!(lab.probe("a/one", "b/two", "ping"), both("allow"));
 }
+
+#[test]
+fn a_wrong_expectation_exits_with_1_and_names_its_cell_alone() {
+    let Some(_) = Lab::up("expectations") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let pods = PODS.replace("---\n", "").lines().map(|l| format!("- {l}\n")).collect::<String>();
+    let policy = "- {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: b, name: closed}, spec: {podSelector: {}}}\n";
+    let expect =
+        "steps:\n- name: closed\n  expect:\n  - {probe: ping, deny: ['a/one -> b/two'], allow: ['b/two -> a/one']}\n";
+    let right = format!("tortie: v1\nname: c\nobjects:\n{pods}{policy}{expect}");
+    for (text, code, differ) in [
+        (right.clone(), 0, vec![]),
+        (
+            right.replace("deny: ['a/one -> b/two'], allow: ['", "allow: ['a/one -> b/two', '"),
+            1,
+            vec!["a/one -> b/two"],
+        ),
+        (
+            right.replace("deny:", "x:").replace("allow:", "deny:").replace("x:", "allow:"),
+            1,
+            vec!["a/one -> b/two", "b/two -> a/one"],
+        ),
+    ] {
+        fs::write(folder.path().join("c.case.yaml"), text).expect("written");
+        let output = tortie(folder.path(), &["lab", "run", "."]);
+        let out = String::from_utf8_lossy(&output.stdout);
+        let named: Vec<&str> =
+            out.lines().filter_map(|l| Some(l.strip_prefix("differs ")?.split("  ").next()?)).collect();
+        assert_eq!((output.status.code(), named), (Some(code), differ), "{out}");
+        let output = tortie(folder.path(), &["lab", "run", ".", "-o", "json"]);
+        assert_eq!(output.status.code(), Some(code));
+        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(lines.lines().count(), 4, "a line a probe and family: {lines}");
+        for line in lines.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON")) {
+            let keys = [
+                "case",
+                "step",
+                "family",
+                "from",
+                "to",
+                "probe",
+                "via",
+                "expected",
+                "engine",
+                "plan",
+                "kernel",
+                "decided_by",
+                "ms",
+            ];
+            assert!(keys.iter().all(|k| line.get(k).is_some()), "{line}");
+            assert!(line["engine"] == line["kernel"] && line["engine"] == line["plan"], "{line}");
+        }
+    }
+}
