@@ -2,7 +2,7 @@
 //! machine-readable output.
 
 use serde::{Serialize, Serializer};
-use tortie_model::Family;
+use tortie_model::{Direction, Family};
 
 /// Whether something gets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -97,6 +97,9 @@ pub struct Decisions {
     pub egress: Option<DecidedBy>,
     /// At the destination.
     pub ingress: Option<DecidedBy>,
+    /// Where policies isolate and no rule allows: the direction, and each policy with its place.
+    #[serde(skip)]
+    pub isolated: Vec<(Direction, Vec<String>)>,
 }
 
 fn family<S: Serializer>(family: &Family, serializer: S) -> Result<S::Ok, S::Error> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tortie_manifest::case::Cell;
 use tortie_manifest::case::{Case, ClusterSpec, Endpoint, Endpoints, Probe, Verdict as Wanted, Via};
 use tortie_manifest::{Diagnostic, ObjectSet, Place, Store};
-use tortie_model::{Family, ObjectRef, Protocol, Traffic};
-use tortie_policy::{FlowVerdict, Index, RuleRef, Side};
+use tortie_model::{Direction, Family, ObjectRef, Protocol, Traffic};
+use tortie_policy::{FlowVerdict, Half, Index, RuleRef, Side};
 
 use crate::address::Families;
 use crate::observation::{Answer, DecidedBy, Decisions, Kernel, Observation};
@@ -181,6 +181,7 @@ impl Rehearsal {
             let decided_by = Decisions {
                 egress: verdict.egress.decided_by().map(|r| self.located(&r)),
                 ingress: verdict.ingress.decided_by().map(|r| self.located(&r)),
+                isolated: Direction::BOTH.map(|d| (d, self.isolating(verdict.half(d)))).into(),
             };
             let (why, place) = (cell.why.clone(), Some(cell.place.clone()));
             asked.push(Asked { question, expected, why, place, verdict, decided_by });
@@ -189,6 +190,18 @@ impl Rehearsal {
             Some(e) => Err(unaskable(e.into()).into()),
             None => Ok(()),
         }
+    }
+
+    /// The policies that deny without a rule, with their places; none where a rule decides, or where it is allowed.
+    fn isolating(&self, half: &Half) -> Vec<String> {
+        let denies = !half.is_allowed() && half.decided_by().is_none();
+        let policies = half.isolating().into_iter().filter(|_| denies);
+        let place = |policy: &ObjectRef| self.store.origin(policy).map(|o| o.key_place("/metadata/name"));
+        let placed = |policy: ObjectRef| match place(&policy) {
+            Some(place) => format!("{policy} ({}:{})", place.file.name(), place.line()),
+            None => policy.to_string(),
+        };
+        policies.map(placed).collect()
     }
 
     /// A rule with its place in the files.

@@ -236,9 +236,10 @@ fn a_wrong_expectation_exits_with_1_and_names_its_cell_alone() {
         fs::write(folder.path().join("c.case.yaml"), text).expect("written");
         let output = tortie(folder.path(), &["lab", "run", "."]);
         let out = String::from_utf8_lossy(&output.stdout);
-        let named: Vec<&str> =
-            out.lines().filter_map(|l| Some(l.strip_prefix("differs ")?.split("  ").next()?)).collect();
+        let named: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("differs ")?.split("  ").next()).collect();
         assert_eq!((output.status.code(), named), (Some(code), differ), "{out}");
+        let isolated = "ingress is isolated by NetworkPolicy/b/closed (c.case.yaml:6), and no rule allows it";
+        assert_eq!(out.contains(isolated), code == 1, "{out}");
         let output = tortie(folder.path(), &["lab", "run", ".", "-o", "json"]);
         assert_eq!(output.status.code(), Some(code));
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();

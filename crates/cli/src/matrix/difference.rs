@@ -60,7 +60,13 @@ pub(super) fn differences(report: &StepReport) -> String {
                 let _ = writeln!(out, "    {}", decided(direction, rule));
             }
         }
-        if o.decided_by.egress.is_none() && o.decided_by.ingress.is_none() {
+        let isolated = o.decided_by.isolated.iter().filter(|(_, policies)| !policies.is_empty());
+        for (direction, policies) in isolated.clone() {
+            let policies = policies.join(", ");
+            let _ = writeln!(out, "    {direction} is isolated by {policies}, and no rule allows it");
+        }
+        let by_rule = o.decided_by.egress.is_some() || o.decided_by.ingress.is_some();
+        if !by_rule && isolated.count() == 0 {
             let _ = writeln!(out, "    {}", styled(FAINT, nobody(o)));
         }
         if let Some(why) = &o.why {
