@@ -21,11 +21,11 @@ pub(crate) fn run(arguments: &Check) -> Result<Outcome, Failure> {
     }
     input::say_all(&loaded.notes);
     input::say_all(unread.iter().copied());
-    if arguments.output == Format::Text || !unread.is_empty() {
-        terminal::say(summary(&loaded, &found));
-    }
     if !unread.is_empty() {
-        return Err(Failure::Untrusted("not everything could be read"));
+        return Err(Failure::Untrusted("what could not be read was not checked"));
+    }
+    if arguments.output == Format::Text {
+        terminal::say(summary(&loaded, &found));
     }
     Ok(Outcome::findings_if(found.iter().any(|d| d.severity == Severity::Error)))
 }

@@ -3,6 +3,7 @@
 use crate::value::Value;
 use tortie_model::Kind;
 
+use crate::store::distance;
 use crate::validation::{member, text};
 
 /// What a document turns out to be.
@@ -58,6 +59,8 @@ const POLICY_GROUPS: &[(&str, &[&str])] = &[
     ("crd.antrea.io", &["NetworkPolicy", "ClusterNetworkPolicy", "Tier", "ClusterGroup", "Group"]),
 ];
 
+const NETWORKING: &str = "networking.k8s.io";
+
 const CALICO: &[&str] = &[
     "NetworkPolicy",
     "GlobalNetworkPolicy",
@@ -92,14 +95,17 @@ pub(crate) fn classify(value: &Value<'_>) -> Class {
         return Class::Kustomization;
     }
     match (api_version, kind) {
+        ("", "") if member(value, "metadata").is_some() && looks_like_policy(value) => {
+            return Class::Malformed { field: "apiVersion", message: "not set".into() };
+        }
         ("", "") => return Class::Foreign,
         // The API server takes the kind from the address of the request; a policy must not be lost over it.
         ("", "NetworkPolicy") => return Class::Object(Kind::NetworkPolicy, Some("apiVersion")),
         ("networking.k8s.io/v1", "") if looks_like_policy(value) => {
             return Class::Object(Kind::NetworkPolicy, Some("kind"));
         }
-        ("", _) => return Class::Malformed { field: "apiVersion", message: "apiVersion not set".into() },
-        (_, "") => return Class::Malformed { field: "kind", message: "Object 'Kind' is missing".into() },
+        ("", _) => return Class::Malformed { field: "apiVersion", message: "not set".into() },
+        (_, "") => return Class::Malformed { field: "kind", message: "not set".into() },
         _ => {}
     }
     if let Some(kind) = Kind::of(api_version, kind) {
@@ -112,23 +118,39 @@ pub(crate) fn classify(value: &Value<'_>) -> Class {
         let api_version = if item.is_empty() { "" } else { api_version };
         return Class::List { api_version: api_version.to_owned(), kind: item.to_owned() };
     }
+    let unregistered =
+        || Class::Unregistered { message: format!("no kind \"{kind}\" is registered for version \"{api_version}\"") };
+    // What is written almost like something that is read would be missed in silence.
+    let of_ours = alike(group, NETWORKING) || (!group.is_empty() && NETWORKING.starts_with(group));
+    if (kind == "NetworkPolicy" && of_ours) || (is_builtin(group) && meant(kind).is_some()) {
+        return unregistered();
+    }
     let known_policy =
         POLICY_GROUPS.iter().any(|(g, kinds)| *g == group && (kinds.is_empty() || kinds.contains(&kind)));
     if known_policy || (!is_builtin(group) && kind.ends_with("NetworkPolicy")) {
         return Class::UnreadPolicy { what: format!("{api_version} {kind}") };
     }
-    let of_networking =
-        group == "networking.k8s.io" && !["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"].contains(&kind);
-    if of_networking || (is_builtin(group) && Kind::named(kind).is_some()) {
-        let message = format!("no kind \"{kind}\" is registered for version \"{api_version}\"");
-        return Class::Unregistered { message };
+    let of_networking = group == NETWORKING && !["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"].contains(&kind);
+    if of_networking {
+        return unregistered();
     }
     Class::Other { kind: kind.to_owned(), api_version: api_version.to_owned() }
 }
 
+/// The kind that a text stands for, as it is or misspelt.
+pub(crate) fn meant(text: &str) -> Option<Kind> {
+    Kind::named(text).or_else(|| Kind::ALL.iter().copied().find(|k| alike(text, k.as_str())))
+}
+
+/// Whether one text is a misspelling of the other: in another case, or up to two edits away.
+pub(crate) fn alike(written: &str, meant: &str) -> bool {
+    let (a, b) = (written.to_lowercase(), meant.to_lowercase());
+    a == b || distance(&a, &b) <= (b.len() / 3).min(2)
+}
+
 /// Groups of Kubernetes itself.
 fn is_builtin(group: &str) -> bool {
-    ["", "apps", "batch", "extensions", "policy", "autoscaling"].contains(&group) || group == "networking.k8s.io"
+    ["", "apps", "batch", "extensions", "policy", "autoscaling"].contains(&group) || group == NETWORKING
 }
 
 fn looks_like_policy(value: &Value<'_>) -> bool {
@@ -180,12 +202,21 @@ mod tests {
             ("networking.k8s.io/v1", "Pod"),
             ("networking.k8s.io/v1", "NetworkPolicies"),
             ("apps/v1beta1", "Deployment"),
+            ("networking.k8s/v1", "NetworkPolicy"),
+            ("networking.k8s.io/v1", "networkpolicy"),
+            ("v1", "Pood"),
+            ("apps/v1", "Deployments"),
         ] {
             assert!(matches!(of(version, kind), Class::Unregistered { .. }), "{version} {kind}");
         }
         assert!(matches!(of("serving.knative.dev/v1", "Service"), Class::Other { .. }));
         assert!(matches!(of("networking.k8s.io/v1", "Ingress"), Class::Other { .. }));
         assert!(matches!(of("projectcalico.org/v3", "IPPool"), Class::Other { .. }));
+        for kind in ["Secret", "Event", "PodTemplate", "Endpoints", "ConfigMap", "Node"] {
+            assert!(!matches!(of("v1", kind), Class::Unregistered { .. }), "{kind}");
+        }
+        let spec = json!({ "metadata": { "name": "p" }, "spec": { "podSelector": {} } }).into();
+        assert!(matches!(classify(&spec), Class::Malformed { field: "apiVersion", .. }), "a policy must not be lost");
         assert!(matches!(of("v1", ""), Class::Malformed { field: "kind", .. }));
         assert_eq!(of("", ""), Class::Foreign);
     }

@@ -121,10 +121,11 @@ impl Diagnostic {
         self
     }
 
-    /// `field: message`, or the message where there is no field.
+    /// `field: message`, or the message where there is no field or it names the field itself.
     #[must_use]
     pub fn text(&self) -> String {
-        if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
+        let named = self.field.is_empty() || self.message.contains(&format!("\"{}\"", self.field));
+        if named { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
     }
 
     /// Drawn over the text, as rustc does; with colours when `color`.

@@ -10,6 +10,7 @@ mod json;
 mod load;
 mod objectset;
 mod scalar;
+mod skipped;
 mod source;
 mod span;
 mod store;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use tortie_model::{Kind, Object, ObjectRef};
 
-use crate::classify::{Class, classify};
+use crate::classify::{Class, classify, meant};
 use crate::decode;
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Document, Origin, SourceMap};
 use crate::files::{self, Files};
+use crate::skipped::{Foreign, Skipped, charts, is_of_chart};
 use crate::source::{Place, SourceFile};
 use crate::span::{DuplicateKey, push_token};
-use crate::validation::{Refusal, items, member, text, validate, warnings};
+use crate::validation::{Refusal, advice, items, member, text, validate, warnings};
 
 /// How input is read.
 #[derive(Debug, Clone)]
@@ -122,6 +123,7 @@ pub fn load<S: AsRef<str>>(files: &dyn Files, inputs: &[S], options: &LoadOption
     for input in inputs {
         loader.input(files, input.as_ref());
     }
+    loader.nothing_is_an_error(inputs);
     loader.finish()
 }
 
@@ -147,28 +149,17 @@ struct Loader<'a> {
     unread: BTreeMap<(String, String), (usize, Place)>,
     /// Numbers given to objects with `generateName`.
     generated: HashMap<String, u32>,
+    skipped: Skipped,
 }
 
 fn is_manifest(name: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|s| name.ends_with(s))
 }
 
-/// Files of other tools that lie among manifests, and what is said about them.
-fn foreign_file(name: &str) -> Option<&'static str> {
-    match name {
-        "kustomization.yaml" | "kustomization.yml" => Some("a kustomization is not built here"),
-        "Chart.yaml" | "Chart.yml" | "values.schema.json" => Some("part of a Helm chart"),
-        _ if name.starts_with("values") && (name.ends_with(".yaml") || name.ends_with(".yml")) => {
-            Some("values of a Helm chart")
-        }
-        _ if name.ends_with(".case.yaml") => Some("a case"),
-        _ => None,
-    }
-}
-
 impl<'a> Loader<'a> {
     fn new(options: &'a LoadOptions) -> Self {
-        Self { options, loaded: Loaded::default(), unread: BTreeMap::new(), generated: HashMap::new() }
+        let (unread, generated, skipped) = (BTreeMap::new(), HashMap::new(), Skipped::default());
+        Self { options, loaded: Loaded::default(), unread, generated, skipped }
     }
 
     fn report(&mut self, diagnostic: Diagnostic, untrusted: Untrusted) {
@@ -199,24 +190,14 @@ impl<'a> Loader<'a> {
                 self.report(diagnostic, Untrusted::Policy);
             }
             Ok(paths) => {
+                let charts = charts(&paths);
                 for path in paths {
-                    let name = path.rsplit('/').next().unwrap_or(&path);
-                    match foreign_file(name) {
-                        Some(why) => {
-                            let note = Diagnostic::note("skipped-file", format!("{path} is not read: {why}"));
-                            let help = match why {
-                                "a case" => None,
-                                "a kustomization is not built here" => {
-                                    Some("build it first: `kubectl kustomize DIR` and give the result to `-f -`")
-                                }
-                                _ => Some("render the chart first: `helm template` and give the result to `-f -`"),
-                            };
-                            self.loaded.notes.push(match help {
-                                Some(help) => note.help(help),
-                                None => note,
-                            });
-                        }
-                        None => self.file(files, &path, false),
+                    if let Some(chart) = charts.iter().find(|c| is_of_chart(c, &path)) {
+                        self.skipped.chart(chart);
+                    } else if let Some(foreign) = Foreign::of_name(&path) {
+                        self.skipped.file(foreign, &path);
+                    } else {
+                        self.file(files, &path, false);
                     }
                 }
             }
@@ -241,9 +222,7 @@ impl<'a> Loader<'a> {
         let (format, documents) = document::documents(file);
         let template = file.text().contains("{{") && documents.iter().any(|d| d.value.is_err());
         if template && !explicit {
-            let note = Diagnostic::note("skipped-file", format!("{} is not read: a Helm template", file.name()))
-                .help("render the chart first: `helm template` and give the result to `-f -`");
-            self.loaded.notes.push(note);
+            self.skipped.file(Foreign::Template, file.name());
             return;
         }
         let mut foreign = 0;
@@ -327,9 +306,14 @@ impl<'a> Loader<'a> {
                 self.report(diagnostic, Untrusted::Policy);
             }
             Class::Unregistered { message } => {
-                let diagnostic =
-                    Diagnostic::error("unknown-version", message).at(origin.place("/apiVersion")).field("apiVersion");
-                let diagnostic = match Kind::named(text(value, "kind")) {
+                let written = text(value, "kind");
+                let kind = meant(written);
+                let misspelt = kind.is_some_and(|k| k.as_str() != written);
+                let field = if misspelt { "kind" } else { "apiVersion" };
+                let place = origin.place(&format!("/{field}"));
+                let diagnostic = Diagnostic::error("unknown-version", message).at(place).field(field);
+                let diagnostic = match kind {
+                    Some(kind) if misspelt => diagnostic.help(format!("did you mean `kind: {kind}`?")),
                     Some(kind) => diagnostic.help(format!("{kind} is `apiVersion: {}`", kind.api_version())),
                     None => diagnostic,
                 };
@@ -340,9 +324,7 @@ impl<'a> Loader<'a> {
                 counted.0 += 1;
             }
             Class::Kustomization => {
-                let message = format!("{} is not read: a kustomization is not built here", document.file().name());
-                let help = "build it first: `kubectl kustomize DIR` and give the result to `-f -`";
-                self.loaded.notes.push(Diagnostic::note("skipped-file", message).help(help));
+                self.skipped.file(Foreign::Kustomization, document.file().name());
             }
             Class::Case => {
                 let message = format!("{} is a case, not a manifest", document.file().name());
@@ -350,9 +332,12 @@ impl<'a> Loader<'a> {
                 self.loaded.notes.push(Diagnostic::note("skipped-file", message).help(help));
             }
             Class::Foreign => {
-                let diagnostic =
+                let mut diagnostic =
                     Diagnostic::error("no-object", "no Kubernetes object: it has neither apiVersion nor kind")
                         .at(origin.place(""));
+                if let Some(foreign) = Foreign::of_name(document.file().name()) {
+                    diagnostic = diagnostic.help(foreign.way_out());
+                }
                 self.report(diagnostic, Untrusted::Policy);
             }
             Class::Malformed { field, message } => {
@@ -408,8 +393,22 @@ impl<'a> Loader<'a> {
             let message = format!("{kind} ({api_version}) is not read: {objects} no part in network policy");
             self.loaded.notes.push(Diagnostic::note("unknown-kind", message).at(place));
         }
+        self.loaded.notes.extend(std::mem::take(&mut self.skipped).notes());
         self.loaded.settle_duplicates();
         self.loaded
+    }
+
+    /// Input that holds nothing at all is a mistake (an empty pipe, the wrong folder), not a cluster without policies.
+    fn nothing_is_an_error<S: AsRef<str>>(&mut self, inputs: &[S]) {
+        let found = &self.loaded;
+        if inputs.is_empty() || !(found.objects.is_empty() && found.diagnostics.is_empty() && self.unread.is_empty()) {
+            return;
+        }
+        let shown =
+            |input: &S| if input.as_ref() == "-" { "standard input".to_owned() } else { input.as_ref().to_owned() };
+        let names = inputs.iter().map(shown).collect::<Vec<_>>().join(", ");
+        let diagnostic = Diagnostic::error("no-manifests", format!("nothing to read: no objects in {names}"));
+        self.report(diagnostic, Untrusted::Policy);
     }
 }
 
@@ -424,17 +423,11 @@ fn diagnostics(refusal: Refusal, origin: &Origin, duplicates: &[DuplicateKey]) -
     match refusal {
         Refusal::Decoding(cause) => {
             let place = origin.place(&cause.pointer);
-            let wants_text = cause.message.ends_with("of type string");
-            let written = place.file.text().get(place.span.clone()).unwrap_or_default().to_owned();
-            let mut diagnostic = Diagnostic::error("api-decoding", cause.message).field(cause.field).at(place);
-            if wants_text && !written.is_empty() && !written.contains(['\n', '"', '\'', '{', '[']) {
-                diagnostic = diagnostic
-                    .help(format!("YAML takes `{written}` for something else than text: write \"{written}\""));
-            }
-            vec![diagnostic]
+            let help = advice::wrong_type(&cause.message, written(&place));
+            vec![Diagnostic { help, ..Diagnostic::error("api-decoding", cause.message).field(cause.field).at(place) }]
         }
-        Refusal::Strict { message, fields } => {
-            let mut diagnostic = Diagnostic::error("api-strict-decoding", message);
+        Refusal::Strict { message, fields, advice } => {
+            let mut diagnostic = Diagnostic { help: advice, ..Diagnostic::error("api-strict-decoding", message) };
             for (i, cause) in fields.iter().enumerate() {
                 if i == 0 {
                     diagnostic = diagnostic.field(cause.field.clone()).at(origin.key_place(&cause.pointer));
@@ -452,10 +445,15 @@ fn diagnostics(refusal: Refusal, origin: &Origin, duplicates: &[DuplicateKey]) -
             .into_iter()
             .map(|c| {
                 let place = if c.on_name { origin.key_place(&c.pointer) } else { origin.place(&c.pointer) };
-                Diagnostic::error("api-validation", c.message).field(c.field).at(place)
+                let help = advice::invalid_value(&c.message, written(&place));
+                Diagnostic { help, ..Diagnostic::error("api-validation", c.message).field(c.field).at(place) }
             })
             .collect(),
     }
+}
+
+fn written(place: &Place) -> &str {
+    place.file.text().get(place.span.clone()).unwrap_or_default()
 }
 
 pub(crate) fn decode_text(name: &str, bytes: Vec<u8>) -> Result<SourceFile, Box<Diagnostic>> {
@@ -468,7 +466,9 @@ pub(crate) fn decode_text(name: &str, bytes: Vec<u8>) -> Result<SourceFile, Box<
         // The excerpt ends where the text can no longer be read.
         let file = Arc::new(SourceFile::new(name, head));
         let place = Place { file, span: valid..valid };
-        let help = "save it as UTF-8: `iconv -f UTF-16 -t UTF-8`, or -f LATIN1";
+        let was = if utf16 { "UTF-16" } else { "LATIN1" };
+        let path = if name == "<stdin>" { "" } else { name };
+        let help = format!("save it as UTF-8, as with `iconv -f {was} -t UTF-8 {path}").trim_end().to_owned() + "`";
         Box::new(Diagnostic::error("encoding", what).at(place).help(help))
     })?;
     let text = match text.strip_prefix('\u{feff}') {

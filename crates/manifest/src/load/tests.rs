@@ -101,9 +101,71 @@ fn folders_are_read_in_order_and_the_files_of_other_tools_named() {
     let names: Vec<String> = loaded.objects.iter().map(|o| o.object.reference().to_string()).collect();
     assert_eq!(names, ["Pod/default/b", "Pod/default/j1", "Pod/default/j2", "Pod/default/a"]);
     assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
-    assert_eq!(loaded.notes.len(), 6, "{:?}", loaded.notes);
+    // One for the chart, with its values; and one each for kustomization, template, case and what is no object.
+    assert_eq!(loaded.notes.len(), 5, "{:?}", loaded.notes);
     let named = load(&files, &["d/t.yaml"], &LoadOptions::default());
     assert!(named.has_untrusted_policy(), "a template that was named is an error");
+}
+
+#[test]
+fn a_chart_is_left_out_as_a_whole_but_for_its_plain_manifests() {
+    let quoted = POD.replace("name: a", "name: \"{{ .Release.Name }}\"");
+    let files = Memory::new([
+        ("d/Chart.yaml", "name: x".to_owned()),
+        ("d/values.yaml", "a: 1".to_owned()),
+        ("d/templates/pod.yaml", quoted.clone()),
+        ("d/crds/pod.yaml", POD.to_owned()),
+        ("alone/pod.yaml", quoted),
+    ]);
+    let loaded = load(&files, &["d"], &LoadOptions::default());
+    assert_eq!((loaded.objects.len(), loaded.diagnostics.len(), loaded.notes.len()), (1, 0, 1), "{loaded:?}");
+    let alone = load(&files, &["alone"], &LoadOptions::default());
+    assert!(alone.diagnostics[0].help.as_ref().is_some_and(|h| h.contains("helm template")), "{alone:?}");
+}
+
+#[test]
+fn a_file_of_another_tool_that_was_named_is_an_error_with_the_way_out() {
+    for (name, text, way_out) in [
+        ("kustomization.yaml", "resources: [a.yaml]\n", "kubectl kustomize"),
+        ("values.yaml", "a: 1\n", "helm template"),
+        ("t.yaml", "{{- if .Values.x }}\n", "helm template"),
+    ] {
+        let loaded = load(&Memory::new([(name, text)]), &[name], &LoadOptions::default());
+        let help = loaded.diagnostics[0].help.clone().unwrap_or_default();
+        assert!(loaded.has_untrusted_policy() && help.contains(way_out), "{name}: {:?}", loaded.diagnostics);
+    }
+}
+
+#[test]
+fn input_without_anything_in_it_is_a_mistake() {
+    let files = Memory::new([
+        ("empty.yaml", ""),
+        ("comments.yaml", "# nothing\n---\n# still\n"),
+        ("kept/kustomization.yaml", "resources: []\n"),
+        ("other.yaml", "apiVersion: v1\nkind: ConfigMap\n"),
+        ("pod.yaml", POD),
+    ]);
+    let of = |paths: &[&str]| load(&files, paths, &LoadOptions::default());
+    for paths in [&["empty.yaml"][..], &["comments.yaml"], &["kept"], &["empty.yaml", "comments.yaml"]] {
+        let loaded = of(paths);
+        assert_eq!(loaded.diagnostics.iter().map(|d| &*d.id).collect::<Vec<_>>(), ["no-manifests"], "{paths:?}");
+        assert!(loaded.has_untrusted_policy());
+    }
+    assert!(of(&["other.yaml"]).diagnostics.is_empty(), "it was read, and has no part in policy");
+    assert!(of(&["empty.yaml", "pod.yaml"]).diagnostics.is_empty());
+    assert!(of(&[]).diagnostics.is_empty(), "nothing was asked for");
+}
+
+#[test]
+fn what_was_meant_is_said_of_a_misspelt_kind_or_version() {
+    let help = |text: &str| read(text).diagnostics[0].help.clone().unwrap_or_default();
+    assert_eq!(help("apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\n"), "did you mean `kind: NetworkPolicy`?");
+    assert_eq!(help("apiVersion: v1\nkind: Pood\n"), "did you mean `kind: Pod`?");
+    assert_eq!(
+        help("apiVersion: networking.k8s/v1\nkind: NetworkPolicy\n"),
+        "NetworkPolicy is `apiVersion: networking.k8s.io/v1`"
+    );
+    assert_eq!(help("apiVersion: v1\nkind: Deployment\nmetadata: {name: a}\n"), "Deployment is `apiVersion: apps/v1`");
 }
 
 fn json_pod(name: &str) -> String {

@@ -4,6 +4,7 @@
 //! `pkg/apis/networking/validation`), with strict field validation as kubectl asks for. A value that passes can be
 //! decoded into the model without a further check.
 
+pub(crate) mod advice;
 mod cause;
 mod cidr;
 mod label;
@@ -38,6 +39,8 @@ pub enum Refusal {
         message: String,
         /// One cause a field.
         fields: Vec<Cause>,
+        /// What was probably meant by the first field that does not exist.
+        advice: Option<String>,
     },
     /// The object is well formed and not valid (code 422).
     Invalid(Vec<Cause>),

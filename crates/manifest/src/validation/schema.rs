@@ -1,6 +1,6 @@
 //! Decoding as Go does it: types of fields, fields that are unknown or stand twice (`sigs.k8s.io/json`, strict).
 
-use super::{Cause, Path, Refusal};
+use super::{Cause, Path, Refusal, advice};
 use crate::span::{DuplicateKey, field_of_pointer};
 use crate::value::Value;
 
@@ -50,7 +50,7 @@ pub(super) fn check(
     closed: bool,
     duplicates: &[DuplicateKey],
 ) -> Result<(), Refusal> {
-    let mut walk = Walk { unknown: Vec::new(), wrong: None, fatal: None };
+    let mut walk = Walk { unknown: Vec::new(), advice: None, wrong: None, fatal: None };
     walk.shape(&Shape::Struct(root), value, &Path::ROOT, root.name);
     if let Some(cause) = walk.fatal.or(walk.wrong) {
         return Err(Refusal::Decoding(cause));
@@ -70,7 +70,8 @@ pub(super) fn check(
         return Ok(());
     }
     let list = fields.iter().take(100).map(|f| f.message.as_str()).collect::<Vec<_>>().join(", ");
-    Err(Refusal::Strict { message: format!("strict decoding error: {list}"), fields })
+    let advice = walk.advice.filter(|_| closed);
+    Err(Refusal::Strict { message: format!("strict decoding error: {list}"), fields, advice })
 }
 
 fn join(parent: &str, key: &str) -> String {
@@ -79,6 +80,8 @@ fn join(parent: &str, key: &str) -> String {
 
 struct Walk {
     unknown: Vec<Cause>,
+    /// What was probably meant by the first of them.
+    advice: Option<String>,
     /// The first field of a wrong type; Go's decoder goes on, and reports this one.
     wrong: Option<Cause>,
     /// The first value that a type with a decoder of its own refused: Go's decoder stops there and forgets the others.
@@ -141,6 +144,9 @@ impl Walk {
                         Some((_, shape)) => self.shape(shape, value, &path, fields.name),
                         None => {
                             let message = format!("unknown field \"{}\"", path.field());
+                            if self.unknown.is_empty() {
+                                self.advice = Some(advice::unknown_field(fields, map, key));
+                            }
                             self.unknown.push(Cause::decoding(&path, message));
                         }
                     }
