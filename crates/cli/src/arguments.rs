@@ -76,7 +76,7 @@ pub(crate) struct Explain {
     #[arg(value_name = "PORT[/PROTO]")]
     pub(crate) port: Option<String>,
     /// Answer flows in bulk: JSON lines from a file, or `-` for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "port", "output"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "port"])]
     pub(crate) batch: Option<String>,
     /// How the answer is written
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]

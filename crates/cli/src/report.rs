@@ -8,9 +8,11 @@ use std::time::Instant;
 use tortie_analysis::observation::StepReport;
 use tortie_analysis::staging::Staged;
 use tortie_analysis::traps::{Trap, traps};
+use tortie_manifest::Store;
 use tortie_manifest::case::Case;
 
 use crate::arguments::Format;
+use crate::failure::Failure;
 use crate::matrix::{self, Tally, Workloads};
 use crate::terminal::{FAINT, STRONG, print, styled, width, wrapped};
 
@@ -61,7 +63,21 @@ impl Report {
     }
 
     /// Everything is over: the summary, with the traps in what was played. Tells whether everything agreed.
-    pub(crate) fn end(self, cases: &[Arc<Case>]) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// When output cannot be written; when there was nothing to probe, since silence is no evidence.
+    pub(crate) fn end(self, cases: &[Arc<Case>]) -> Result<bool, Failure> {
+        if self.tally.probes == 0 {
+            let pods = cases.iter().filter_map(|c| last_state(c)).map(|s| s.state().pods.len()).max();
+            return Err(Failure::message(match pods.unwrap_or_default() {
+                0 => {
+                    "nothing to probe: there are no pods; add Pods, Deployments or other workloads for the policies to \
+                     be about"
+                }
+                1 => "nothing to probe: there is one pod, and it takes two to send a packet",
+                _ => "nothing to probe: the case expects nothing",
+            }));
+        }
         if self.format == Format::Text {
             let found: Vec<Trap> = cases.iter().flat_map(|c| traps_of(c)).collect();
             let took = (!self.predicted).then(|| self.started.elapsed());
@@ -81,8 +97,12 @@ fn workloads(staged: &Staged) -> Workloads {
 
 /// The traps in the policies as they are after the last step.
 fn traps_of(case: &Case) -> Vec<Trap> {
+    last_state(case).map(|store| traps(&store)).unwrap_or_default()
+}
+
+/// The objects after the last step; nothing where a step cannot be made, which ends a run with its reason.
+pub(crate) fn last_state(case: &Case) -> Option<Store> {
     let mut store = case.store();
-    // A step that cannot be made has ended the run with its reason before.
-    let made = case.steps.iter().try_for_each(|s| s.change(&mut store));
-    if made.is_ok() { traps(&store) } else { Vec::new() }
+    case.steps.iter().try_for_each(|s| s.change(&mut store)).ok()?;
+    Some(store)
 }

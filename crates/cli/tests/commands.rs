@@ -164,6 +164,45 @@ fn workloads_services_and_everything_at_once() {
 }
 
 #[test]
+fn an_address_is_told_with_its_owner() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let at = here.path();
+    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "10.1.0.5", "192.0.2.1", "80"]);
+    assert!(out.starts_with("ALLOWED  10.1.0.5 (shop/db) -> 192.0.2.1  TCP/80"), "{out}");
+    assert!(out.contains("no policy selects shop/db for egress"), "{out}");
+    assert!(out.contains("policies do not select what is outside the cluster"), "{out}");
+    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "192.0.2.1", "10.1.0.5"]);
+    assert!(out.contains("ingress of 10.1.0.5 (shop/db): allowed by"), "{out}");
+}
+
+#[test]
+fn namespaces_that_nobody_defines_share_one_note() {
+    let pods: String =
+        ["a", "b"].map(|n| format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: {n}}}\n")).concat();
+    let here = folder(&[("p.yaml", &pods)]);
+    let (_, _, err) = run(here.path(), &["explain", "-f", "p.yaml", "a/p", "b/p", "80"]);
+    assert_eq!(err.matches("implied-namespace").count(), 1, "{err}");
+    assert!(err.contains("namespaces a, b are named but not defined"), "{err}");
+    let (_, _, err) = run(here.path(), &["lab", "run", "p.yaml"]);
+    assert!(err.contains("namespaces a, b are named but not defined"), "{err}");
+}
+
+#[test]
+fn where_there_is_nothing_to_probe_silence_is_no_success() {
+    let policy = POLICIES.split("---\n").last().expect("the policy");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n";
+    let here = folder(&[("policy.yaml", policy), ("pod.yaml", pod), ("nothing.yaml", "# nothing\n")]);
+    for (path, said) in [("policy.yaml", "there are no pods"), ("pod.yaml", "one pod"), ("nothing.yaml", "no objects")]
+    {
+        let (code, out, err) = run(here.path(), &["lab", "run", path]);
+        assert!(code == 2 && err.contains(said), "{path}: {code} {err}");
+        assert!(!out.contains("agree") && !out.contains("PREDICTED"), "{path}: {out}");
+    }
+    let (code, _, err) = told(tortie(here.path(), &["check", "-f", "-"], ""));
+    assert!(code == 2 && err.contains("standard input") && !err.contains("nothing to complain"), "{err}");
+}
+
+#[test]
 fn explain_as_json() {
     let here = folder(&[("p.yaml", POLICIES)]);
     let (code, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432", "-o", "json"]);
@@ -204,6 +243,8 @@ fn flows_in_bulk() {
         assert_eq!(answer.get("allowed").and_then(Value::as_bool), *expected, "{flow}: {line}");
         assert_eq!(answer.get("error").is_some(), expected.is_none(), "{flow}: {line}");
     }
+    let same = told(tortie(here.path(), &["explain", "-f", "p.yaml", "--batch", "-", "-o", "json"], &input));
+    assert_eq!((same.0, &same.1), (0, &out), "it is JSON anyway");
     assert_eq!(
         out.lines().next(),
         Some(

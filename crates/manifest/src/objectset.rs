@@ -161,13 +161,21 @@ impl ObjectSet {
     /// What should be said about the set: namespaces that nobody defines.
     #[must_use]
     pub fn notes(&self) -> Vec<Diagnostic> {
-        let note = |name: &Arc<str>| {
-            let message = format!(
-                "namespace {name} is named but not defined: it is taken to exist with the label kubernetes.io/metadata.name={name} alone"
-            );
-            Diagnostic::note("implied-namespace", message).about(ObjectRef::cluster(Kind::Namespace, name))
-        };
-        self.implied_namespaces.iter().map(note).collect()
+        const LABEL: &str = "kubernetes.io/metadata.name";
+        let note = |message| Diagnostic::note("implied-namespace", message);
+        match &self.implied_namespaces[..] {
+            [] => Vec::new(),
+            [name] => {
+                let message = format!(
+                    "namespace {name} is named but not defined: it is taken to exist, with no label but {LABEL}={name}"
+                );
+                vec![note(message).about(ObjectRef::cluster(Kind::Namespace, name))]
+            }
+            names => vec![note(format!(
+                "namespaces {} are named but not defined: they are taken to exist, with no label but {LABEL}",
+                names.join(", ")
+            ))],
+        }
     }
 }
 

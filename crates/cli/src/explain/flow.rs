@@ -69,6 +69,29 @@ impl Flow {
         }
     }
 
+    fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Egress => &self.from_side,
+            Direction::Ingress => &self.to_side,
+        }
+    }
+
+    /// The end as it is named, and whose an address is.
+    pub(super) fn name(&self, direction: Direction) -> String {
+        let side = self.side(direction);
+        let name = self.end(direction).name();
+        match (self.end(direction), side.pod(), side.node()) {
+            (End::Address(_), Some(pod), _) => format!("{name} ({})", pod.key()),
+            (End::Address(_), None, Some(node)) => format!("{name} (node/{})", node.meta.name),
+            _ => name,
+        }
+    }
+
+    /// Why no policy governs an end.
+    pub(super) fn ungoverned(&self, direction: Direction) -> String {
+        words::ungoverned(self.end(direction), self.side(direction), direction)
+    }
+
     /// The other end, as the policies of a direction see it.
     fn peer(&self, direction: Direction) -> &Side {
         match direction {
@@ -93,7 +116,7 @@ impl Flow {
 
     /// The pair and the port, without family.
     fn subject(&self) -> String {
-        let mut out = format!("{} -> {}", self.from.name(), self.to.name());
+        let mut out = format!("{} -> {}", self.name(Direction::Egress), self.name(Direction::Ingress));
         if self.asked != Asked::Everything {
             let _ = write!(out, "  {}", self.asked);
         }
@@ -123,10 +146,10 @@ impl Flow {
         let direction = half.stack.direction();
         let end = self.end(direction);
         let verdict = if half.is_allowed() { styled(ALLOW, "allowed") } else { styled(DENY, "denied") };
-        let mut out = format!("\n  {} of {}: {verdict}", styled(STRONG, direction), end.name());
+        let mut out = format!("\n  {} of {}: {verdict}", styled(STRONG, direction), self.name(direction));
         let policies = half.isolating();
         if policies.is_empty() {
-            let _ = writeln!(out, ", {}", words::ungoverned(end, direction));
+            let _ = writeln!(out, ", {}", self.ungoverned(direction));
             return out;
         }
         if let Some(rule) = half.decided_by() {
@@ -154,7 +177,7 @@ impl Flow {
             }
             None => {}
         }
-        if direction == Direction::Egress && !half.is_allowed() && matches!(self.to, End::Node(_)) {
+        if direction == Direction::Egress && !half.is_allowed() && self.to_side.node().is_some() {
             let _ = writeln!(out, "    {}", words::STRICTER_TO_NODES);
         }
         out

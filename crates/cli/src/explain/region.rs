@@ -84,21 +84,21 @@ pub(super) fn text(offline: &Offline, flow: &Flow, pair: &PairVerdict) -> String
                 Direction::Egress => &pair.egress,
                 Direction::Ingress => &pair.ingress,
             };
-            let (name, end) = (styled(STRONG, direction), flow.end(direction));
+            let half = format!("{} of {}", styled(STRONG, direction), flow.name(direction));
             match (verdict, rule) {
                 (Verdict::Allow, Some(rule)) => {
-                    let _ = writeln!(out, "  {name} of {}: allowed by {}", end.name(), words::rule_name(rule));
+                    let _ = writeln!(out, "  {half}: allowed by {}", words::rule_name(rule));
                     out.push_str(&cited(offline, rule));
                 }
                 (Verdict::Deny, Some(rule)) => {
-                    let _ = writeln!(out, "  {name} of {}: denied by {}", end.name(), words::rule_name(rule));
+                    let _ = writeln!(out, "  {half}: denied by {}", words::rule_name(rule));
                     out.push_str(&cited(offline, rule));
                 }
                 (Verdict::Allow, None) => {
-                    let _ = writeln!(out, "  {name} of {}: allowed, {}", end.name(), words::ungoverned(end, direction));
+                    let _ = writeln!(out, "  {half}: allowed, {}", flow.ungoverned(direction));
                 }
                 (Verdict::Deny, None) => {
-                    let _ = writeln!(out, "  {name} of {}: denied, isolated by", end.name());
+                    let _ = writeln!(out, "  {half}: denied, isolated by");
                     for policy in stack.policies() {
                         let place = offline.place_of(&policy.object);
                         let place = place.map(|p| format!("  {}:{}", p.file.name(), p.line())).unwrap_or_default();

@@ -31,14 +31,16 @@ pub(crate) const fn shortcut(shortcut: Shortcut) -> &'static str {
 }
 
 /// Why nothing governs an end.
-pub(crate) fn ungoverned(end: &End, direction: tortie_model::Direction) -> String {
-    match end {
-        End::Pod(pod) if pod.host_network => {
+pub(crate) fn ungoverned(end: &End, side: &Side, direction: tortie_model::Direction) -> String {
+    match (end, side.pod()) {
+        (End::Pod(pod), _) if pod.host_network => {
             format!("{} lives in the network of its node: policies never select it", pod.key())
         }
-        End::Pod(pod) => format!("no policy selects {} for {direction}", pod.key()),
-        End::Node(_) => "policies do not select nodes".to_owned(),
-        End::Address(_) => "policies do not select what is outside the cluster".to_owned(),
+        (End::Pod(pod), _) | (End::Address(_), Some(pod)) => {
+            format!("no policy selects {} for {direction}", pod.key())
+        }
+        _ if side.node().is_some() => "policies do not select nodes".to_owned(),
+        _ => "policies do not select what is outside the cluster".to_owned(),
     }
 }
 

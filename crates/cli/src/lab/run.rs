@@ -11,7 +11,7 @@ use crate::examples;
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
 use crate::rehearse::{RehearseError, rehearse};
-use crate::report::Report;
+use crate::report::{Report, last_state};
 use crate::terminal;
 
 pub(crate) fn run(arguments: &Run) -> Result<Outcome, Failure> {
@@ -38,6 +38,8 @@ fn read(arguments: &Run) -> Result<Vec<Arc<Case>>, Failure> {
     }
     for case in &mut cases {
         case.cluster.replicas = arguments.replicas.unwrap_or(case.cluster.replicas);
+        // Namespaces that no step defines.
+        say_all(last_state(case).map(|store| store.state().notes()).iter().flatten());
     }
     Ok(cases.into_iter().map(Arc::new).collect())
 }

@@ -25,7 +25,7 @@ use axis::Level;
 pub(crate) fn step(report: &StepReport, before: Option<&StepReport>, workloads: &Workloads, width: usize) -> String {
     let rule = "─".repeat(width.saturating_sub(report.step.chars().count() + 4).max(2));
     let mut out = format!("{}\n", styled(STRONG, format_args!("── {} {rule}", report.step)));
-    if report.observations.iter().all(|o| o.kernel.is_none()) {
+    if !report.observations.is_empty() && report.observations.iter().all(|o| o.kernel.is_none()) {
         out.push_str(&format!("{}\n", styled(WARN.bold(), "PREDICTED: no packet was sent")));
     }
     for action in actions(&report.actions) {

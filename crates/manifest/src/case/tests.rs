@@ -159,13 +159,13 @@ fn mistakes_have_their_place_and_a_way_out() {
     let shown: Vec<String> =
         case.diagnostics.iter().map(|d| format!("{} {}", d.place.as_ref().map_or(0, Place::line), d.text())).collect();
     for expected in [
-        "2 nme: unknown field \"nme\"",
+        "2 unknown field \"nme\"",
         "3 cluster.nodes: must be a number from 1 to 64",
         "3 `IPv5` is no address family",
         "3 cluster.outside[0].name: a host beyond",
         "4 no file matches d/nothing.yaml",
         "6 base/pods.yaml holds no Pod/x/z",
-        "7 steps[0].expects: unknown field",
+        "7 unknown field \"steps[0].expects\"",
         "9 `ICMP` is no probe",
         "9 `x/a`: write who sends",
         "10 `` names nobody",
