@@ -1,8 +1,10 @@
 //! Findings about input, drawn over the text or as a line of JSON.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 use tortie_model::ObjectRef;
 
@@ -151,25 +153,28 @@ impl Diagnostic {
             if drawn[i] {
                 continue;
             }
-            let (first, _) = places[i];
-            let mut window = first.file.window(&first.span, 1);
-            // Places of the same text near each other share one excerpt.
-            let near = |p: &Place| {
-                std::sync::Arc::ptr_eq(&p.file, &first.file) && p.span.start.abs_diff(first.span.start) < 4000
-            };
-            for (p, _) in places.iter().skip(i).filter(|(p, _)| near(p)) {
-                let other = first.file.window(&p.span, 1);
-                let start = window.0.start.min(other.0.start);
-                window = (start..window.0.end.max(other.0.end), window.1.min(other.1));
+            let (first, label) = places[i];
+            let excerpt = Excerpt::of(first, places.iter().skip(i).map(|(p, _)| *p));
+            let text = &first.file.text()[excerpt.bytes.clone()];
+            if excerpt.is_cut {
+                // A snippet would count the column from the cut.
+                let (line, column) = (first.line(), first.column());
+                let near = label.map_or_else(|| "near".to_owned(), |label| format!("{label}, near"));
+                let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+                group = group
+                    .element(Origin::path(first.file.name().as_ref()).line(line).char_column(column))
+                    .element(Level::INFO.with_name(near).message(printable));
+                continue;
             }
-            let text = &first.file.text()[window.0.clone()];
-            let mut snippet = Snippet::source(text).path(first.file.name().as_ref()).line_start(window.1).fold(true);
+            let mut snippet =
+                Snippet::source(text).path(first.file.name().as_ref()).line_start(excerpt.line).fold(true);
             for (j, (p, label)) in places.iter().enumerate().skip(i) {
-                if j != i && !near(p) {
+                if j != i && !excerpt.holds(first, p) {
                     continue;
                 }
                 drawn[j] = true;
-                let span = clamp(text, p.span.start - window.0.start, p.span.end.saturating_sub(window.0.start));
+                let start = excerpt.bytes.start;
+                let span = clamp(text, p.span.start - start, p.span.end.saturating_sub(start));
                 let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
                 snippet = snippet.annotation(kind.span(span).label(*label));
             }
@@ -200,8 +205,50 @@ impl Diagnostic {
     }
 }
 
+/// The part of a text that is drawn around a place.
+struct Excerpt {
+    bytes: Range<usize>,
+    /// The line that it begins with.
+    line: usize,
+    /// Lines are too long to be drawn whole, as in JSON without line ends.
+    is_cut: bool,
+}
+
+impl Excerpt {
+    /// Longest stretch of whole lines: each finding is drawn by reading them all.
+    const LONGEST: usize = 1 << 14;
+    /// What is left of too long lines on both sides.
+    const MARGIN: usize = 30;
+
+    /// Around the first place, with those of the others that are near it.
+    fn of<'p>(first: &Place, others: impl Iterator<Item = &'p Place>) -> Self {
+        let file = &first.file;
+        let (mut bytes, mut line) = file.window(&first.span, 1);
+        let near = |p: &&Place| Arc::ptr_eq(&p.file, file) && p.span.start.abs_diff(first.span.start) < 4000;
+        for other in others.filter(near) {
+            let (more, begin) = file.window(&other.span, 1);
+            bytes = bytes.start.min(more.start)..bytes.end.max(more.end);
+            line = line.min(begin);
+        }
+        if bytes.len() <= Self::LONGEST {
+            return Self { bytes, line, is_cut: false };
+        }
+        let (own, line) = file.window(&first.span, 0);
+        let start = own.start.max(first.span.start.saturating_sub(Self::MARGIN));
+        let end = own.end.min(first.span.end.min(first.span.start + Self::MARGIN) + Self::MARGIN);
+        let bytes = clamp(file.text(), start, end);
+        Self { bytes, line, is_cut: true }
+    }
+
+    fn holds(&self, first: &Place, other: &Place) -> bool {
+        Arc::ptr_eq(&other.file, &first.file)
+            && self.bytes.start <= other.span.start
+            && other.span.start <= self.bytes.end
+    }
+}
+
 /// A span inside the text and on character boundaries.
-fn clamp(text: &str, start: usize, end: usize) -> std::ops::Range<usize> {
+fn clamp(text: &str, start: usize, end: usize) -> Range<usize> {
     let mut start = start.min(text.len());
     while !text.is_char_boundary(start) {
         start -= 1;
@@ -211,4 +258,23 @@ fn clamp(text: &str, start: usize, end: usize) -> std::ops::Range<usize> {
         end += 1;
     }
     start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SourceFile;
+
+    #[test]
+    fn of_a_long_line_only_what_is_near_is_drawn() {
+        let text = format!("[{}\"née\", {}]", "\"é\",".repeat(10_000), "1,".repeat(100_000));
+        let at = text.find("née").unwrap();
+        let file = Arc::new(SourceFile::new("f.json", text));
+        let place = Place { file: Arc::clone(&file), span: at..at + 4 };
+        let far = Place { file: Arc::clone(&file), span: 1..4 };
+        let drawn = Diagnostic::error("x", "bad").at(place).label(far, "first here").render(false);
+        assert!(drawn.contains("f.json:1:40003\n") && drawn.contains("\"née\", 1,1"), "{drawn}");
+        assert!(drawn.contains("f.json:1:2\n") && drawn.contains("first here, near: [\"é\""), "{drawn}");
+        assert!(drawn.len() < 400, "{drawn}");
+    }
 }
