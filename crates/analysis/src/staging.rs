@@ -262,7 +262,8 @@ impl Stager {
             let placed = match self.placed.get(&key) {
                 Some(placed) => placed.clone(),
                 None => {
-                    let node = pod.node.clone().unwrap_or_else(|| least_loaded(&pod, nodes, out.values()));
+                    let node = pod.node.clone().or_else(|| home_of(&pod, nodes));
+                    let node = node.unwrap_or_else(|| least_loaded(&pod, nodes, out.values()));
                     let home = nodes.iter().find(|n| n.meta.name == node).expect("every named node was made");
                     let own: Vec<IpAddr> =
                         pod.ips.iter().map(|ip| canonical(*ip)).filter(|ip| families.have(*ip)).collect();
@@ -369,6 +370,12 @@ impl Stager {
         self.cluster_ips.insert(key.clone(), host);
         Ok(address::service_addresses(host, families))
     }
+}
+
+/// The node in whose range an address of the pod is: anywhere else that node would take the address for nobody's.
+fn home_of(pod: &Pod, nodes: &[Node]) -> Option<Arc<str>> {
+    let has = |node: &&Node| node.pod_cidrs.iter().any(|range| pod.ips.iter().any(|ip| range.contains(ip)));
+    nodes.iter().find(has).map(|node| node.meta.name.clone())
 }
 
 /// The node with the fewest pods of the same origin, then the fewest pods, then the first.
@@ -493,6 +500,21 @@ mod tests {
         let dns = &staged.services[&PodKey::new(DNS_NAMESPACE, DNS_NAME)];
         assert_eq!(dns.service.cluster_ips[0].to_string(), "10.96.0.10");
         assert_eq!(dns.backends.len(), 2);
+    }
+
+    #[test]
+    fn a_pod_with_an_address_lives_on_the_node_whose_range_it_is_of() {
+        let node = |name: &str, range: &str| Node {
+            meta: Meta { namespace: "".into(), name: name.into(), labels: Labels::default(), uid: Arc::default() },
+            addresses: Vec::new(),
+            pod_cidrs: vec![range.parse().unwrap()],
+        };
+        let at = |name: &str, ip: &str| Pod { ips: vec![ip.parse().unwrap()], ..pod(name) };
+        let pods = vec![at("a", "10.1.2.7"), at("b", "10.1.2.8"), at("c", "10.1.1.7")];
+        let nodes = vec![node("n1", "10.1.1.0/24"), node("n2", "10.1.2.0/24")];
+        let staged = Stager::new(Ground::default()).stage(&ObjectSet { pods, nodes, ..ObjectSet::default() }).unwrap();
+        let homes: Vec<_> = ["a", "b", "c"].map(|n| staged.pods[&PodKey::new("web", n)].node.clone()).to_vec();
+        assert_eq!(homes, [Some("n2".into()), Some("n2".into()), Some("n1".into())]);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Facts {
     pub unprivileged_clone: Option<u64>,
     /// `/proc/sys/user/max_user_namespaces`.
     pub max_user_namespaces: Option<u64>,
+    /// `/proc/sys/user/max_net_namespaces`.
+    pub max_net_namespaces: Option<u64>,
     /// `Seccomp` of `/proc/self/status`: 0 none, 1 strict, 2 filter.
     pub seccomp: Option<u64>,
     /// `NoNewPrivs` of `/proc/self/status`.
@@ -50,6 +52,7 @@ impl Facts {
             apparmor_restrict: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
             unprivileged_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
             max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
+            max_net_namespaces: number("/proc/sys/user/max_net_namespaces"),
             seccomp: field(&status, "Seccomp").and_then(|v| v.parse().ok()),
             no_new_privs: field(&status, "NoNewPrivs") == Some("1"),
             container: Path::new("/.dockerenv").exists()

@@ -61,6 +61,8 @@ pub enum Cause {
     UnprivilegedClone,
     /// `user.max_user_namespaces` is 0.
     MaxUserNamespaces,
+    /// `user.max_net_namespaces` is 0, as hardening guides have it.
+    MaxNetNamespaces,
     /// All user namespaces that `user.max_user_namespaces` allows exist.
     TooManyNamespaces,
     /// A seccomp filter of a container engine.
@@ -87,6 +89,7 @@ impl Cause {
             Self::AppArmor => "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
             Self::UnprivilegedClone => "sudo sysctl -w kernel.unprivileged_userns_clone=1",
             Self::MaxUserNamespaces => "sudo sysctl -w user.max_user_namespaces=15000",
+            Self::MaxNetNamespaces => "sudo sysctl -w user.max_net_namespaces=15000",
             Self::TooManyNamespaces => {
                 "raise user.max_user_namespaces with sysctl, or end programs that hold namespaces"
             }
@@ -111,6 +114,7 @@ impl fmt::Display for Cause {
             Self::AppArmor => "AppArmor restricts unprivileged user namespaces",
             Self::UnprivilegedClone => "kernel.unprivileged_userns_clone is 0",
             Self::MaxUserNamespaces => "user.max_user_namespaces is 0",
+            Self::MaxNetNamespaces => "user.max_net_namespaces is 0",
             Self::TooManyNamespaces => "user.max_user_namespaces is exhausted",
             Self::ContainerSeccomp => "the container's seccomp filter forbids it",
             Self::Seccomp => "a seccomp filter forbids it",
@@ -171,6 +175,7 @@ pub fn diagnose(facts: &Facts) -> Cause {
     };
     if step == Step::Unshare {
         match errno {
+            Errno::NOSPC | Errno::USERS if facts.max_net_namespaces == Some(0) => return Cause::MaxNetNamespaces,
             Errno::NOSPC | Errno::USERS => return Cause::TooManyNamespaces,
             Errno::INVAL | Errno::NOSYS => return Cause::NoUserNamespaces,
             _ => {}
@@ -207,6 +212,7 @@ mod tests {
             apparmor_restrict: None,
             unprivileged_clone: None,
             max_user_namespaces: Some(15_000),
+            max_net_namespaces: Some(15_000),
             seccomp: Some(0),
             no_new_privs: false,
             container: false,
@@ -216,12 +222,13 @@ mod tests {
     #[test]
     fn each_cause_is_told_from_the_others() {
         let unshare = |errno| facts(Step::Unshare, errno);
-        let cases: [(Cause, Facts); 15] = [
+        let cases: [(Cause, Facts); 16] = [
             (Cause::NotLinux, Facts { os: Os::Other, ..unshare(Errno::NOSYS) }),
             (Cause::NoUserNamespaces, unshare(Errno::INVAL)),
             (Cause::UnprivilegedClone, Facts { unprivileged_clone: Some(0), ..unshare(Errno::PERM) }),
             (Cause::MaxUserNamespaces, Facts { max_user_namespaces: Some(0), ..unshare(Errno::NOSPC) }),
             (Cause::TooManyNamespaces, unshare(Errno::NOSPC)),
+            (Cause::MaxNetNamespaces, Facts { max_net_namespaces: Some(0), ..unshare(Errno::NOSPC) }),
             (Cause::AppArmor, Facts { apparmor_restrict: Some(1), ..facts(Step::UidMap, Errno::PERM) }),
             (Cause::AppArmor, Facts { apparmor_restrict: Some(1), ..facts(Step::MountRun, Errno::ACCESS) }),
             (Cause::AppArmor, Facts { apparmor_restrict: Some(1), ..facts(Step::Network, Errno::PERM) }),
