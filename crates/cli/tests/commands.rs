@@ -203,6 +203,19 @@ fn where_there_is_nothing_to_probe_silence_is_no_success() {
 }
 
 #[test]
+fn a_run_reads_what_the_other_commands_read() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let lines = |arguments: &[&str], input: &str| {
+        let (code, out, err) = told(tortie(here.path(), &[&["lab", "run", "-o", "json"], arguments].concat(), input));
+        // With 2 the engine's answers alone, where namespaces are refused.
+        assert!([0, 2].contains(&code) && out.contains("\"from\":\"web/front-1\""), "{arguments:?}: {err}");
+        out.lines().count()
+    };
+    let count = lines(&["p.yaml"], "");
+    assert_eq!((lines(&["-"], POLICIES), lines(&["-f", "p.yaml"], "")), (count, count));
+}
+
+#[test]
 fn explain_as_json() {
     let here = folder(&[("p.yaml", POLICIES)]);
     let (code, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432", "-o", "json"]);

@@ -50,9 +50,12 @@ Examples:
   tortie lab run k8s/                           your own manifests
   tortie lab run practicals/three-namespaces-hardened -o json")]
 pub(crate) struct Run {
-    /// A case, or a folder of cases or manifests; without it, the built-in practical
+    /// A case, a folder of cases or manifests, or `-` for standard input; without it, the built-in practical
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<String>,
+    /// The same as PATH, as the other commands have it
+    #[arg(short = 'f', long, value_name = "PATH", conflicts_with = "path")]
+    pub(crate) filename: Option<String>,
     /// Namespace of objects that say none
     #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
     pub(crate) namespace: String,

@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Outcome, Failure> {
 /// The cases at the path, or the practical that is built in.
 fn read(arguments: &Run) -> Result<Vec<Arc<Case>>, Failure> {
     let options = LoadOptions { namespace: arguments.namespace.as_str().into() };
-    let Cases { mut cases, diagnostics } = match &arguments.path {
+    let Cases { mut cases, diagnostics } = match arguments.path.as_ref().or(arguments.filename.as_ref()) {
         Some(path) => open(&Disk, path, &options),
         None => open(&examples::files(), examples::DEFAULT, &options),
     };

@@ -10,7 +10,7 @@ use super::{Case, ClusterSpec, Step};
 use crate::classify::{Class, classify};
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Document, Origin};
-use crate::files::{self, Files, beside, glob};
+use crate::files::{self, Entry, Files, beside, glob};
 use crate::load::{LoadOptions, Loaded, LoadedObject, decode_text, load, load_inline};
 use crate::source::{Place, SourceFile};
 use crate::store::distance;
@@ -46,9 +46,12 @@ pub fn open(files: &dyn Files, path: &str, options: &LoadOptions) -> Cases {
 /// A case of nothing but manifests.
 fn manifests_alone(files: &dyn Files, path: &str, options: &LoadOptions) -> Case {
     let base = load(files, &[path], options);
-    let trimmed = path.trim_end_matches('/');
+    let name = match path.trim_end_matches('/') {
+        "-" => "standard input",
+        trimmed => trimmed.rsplit('/').next().unwrap_or(trimmed),
+    };
     Case {
-        name: trimmed.rsplit('/').next().unwrap_or(trimmed).to_owned(),
+        name: name.to_owned(),
         about: None,
         path: path.into(),
         cluster: ClusterSpec::default(),
@@ -69,11 +72,33 @@ fn empty_step() -> Step {
     }
 }
 
+/// Files of which one was read already: standard input can be read but once.
+struct Already<'f> {
+    files: &'f dyn Files,
+    path: &'f str,
+    bytes: Vec<u8>,
+}
+
+impl Files for Already<'_> {
+    fn read(&self, path: &str) -> std::io::Result<Vec<u8>> {
+        if path == self.path { Ok(self.bytes.clone()) } else { self.files.read(path) }
+    }
+
+    fn list(&self, path: &str) -> std::io::Result<Vec<Entry>> {
+        self.files.list(path)
+    }
+
+    fn is_folder(&self, path: &str) -> bool {
+        self.files.is_folder(path)
+    }
+}
+
 fn open_file(files: &dyn Files, path: &str, options: &LoadOptions, cases: &mut Cases) {
     let read = files.read(path).map_err(|error| {
         let shown = if path == "-" { "standard input" } else { path };
         Box::new(Diagnostic::error("unreadable", format!("cannot read {shown}: {error}")))
     });
+    let bytes = read.as_ref().map(Clone::clone).unwrap_or_default();
     let file = match read.and_then(|bytes| decode_text(path, bytes)) {
         Ok(file) => Arc::new(file),
         Err(error) => return cases.diagnostics.push(*error),
@@ -82,7 +107,7 @@ fn open_file(files: &dyn Files, path: &str, options: &LoadOptions, cases: &mut C
     let is_case = |v: &Value<'_>| classify(v) == Class::Case;
     let any_case = documents.iter().any(|d| matches!(&d.value, Ok(Some(p)) if is_case(&p.value)));
     if !any_case && !path.ends_with(".case.yaml") {
-        return cases.cases.push(manifests_alone(files, path, options));
+        return cases.cases.push(manifests_alone(&Already { files, path, bytes }, path, options));
     }
     let before = cases.cases.len() + cases.diagnostics.len();
     for one in documents {

@@ -37,6 +37,9 @@ pub(crate) fn invalid_value(message: &str, written: &str) -> Option<String> {
     if bare.contains("{{") {
         return Some("this looks like a Helm template: render it with `helm template` first".to_owned());
     }
+    if message.ends_with("not a valid selector operator") {
+        return Some("operators are `In`, `NotIn`, `Exists` and `DoesNotExist`".to_owned());
+    }
     if message.ends_with("must contain at least one letter (a-z)") && bare.parse::<u16>().is_ok() {
         return Some(format!("text is the name of a port; for the number write {bare} without quotes"));
     }
