@@ -172,8 +172,7 @@ impl<'a> Loader<'a> {
     }
 
     fn unreadable(&mut self, path: &str, error: &std::io::Error) {
-        let message = format!("cannot read {}: {error}", if path == "-" { "standard input" } else { path });
-        self.report(Diagnostic::error("unreadable", message), Untrusted::Policy);
+        self.report(unreadable(path, error), Untrusted::Policy);
     }
 
     fn input(&mut self, files: &dyn Files, input: &str) {
@@ -450,6 +449,14 @@ fn diagnostics(refusal: Refusal, origin: &Origin, duplicates: &[DuplicateKey]) -
             })
             .collect(),
     }
+}
+
+/// That a path cannot be read, and why, without the number that the system has for it.
+pub(crate) fn unreadable(path: &str, error: &std::io::Error) -> Diagnostic {
+    let text = error.to_string();
+    let why = text.split(" (os error").next().unwrap_or_default();
+    let path = if path == "-" { "standard input" } else { path };
+    Diagnostic::error("unreadable", format!("cannot read {path}: {why}"))
 }
 
 fn written(place: &Place) -> &str {

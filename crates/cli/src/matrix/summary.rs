@@ -94,7 +94,7 @@ fn traps_text(traps: &[Trap], width: usize) -> String {
             traps.iter().filter(|t| t.kind == kind).partition(|t| !t.beyond.is_empty());
         let (told, named) = if open.is_empty() { (shut, open) } else { (open, shut) };
         for trap in told {
-            let _ = writeln!(out, "\n  {}", headline(trap));
+            let _ = writeln!(out, "\n{}", headline(trap, "  ", width));
             let _ = writeln!(out, "{}", wrapped(&trap.finding, "    ", width));
             let _ = writeln!(out, "    {}", styled(FAINT, "what was meant is probably"));
             for line in trap.fix.lines() {
@@ -104,18 +104,48 @@ fn traps_text(traps: &[Trap], width: usize) -> String {
         if !named.is_empty() {
             let _ = writeln!(out, "\n  of the same form, and nobody is there yet to walk in:");
             for trap in named {
-                let _ = writeln!(out, "    {}", headline(trap));
+                let _ = writeln!(out, "{}", headline(trap, "    ", width));
             }
         }
     }
     out
 }
 
-/// The rule and its place.
-fn headline(trap: &Trap) -> String {
+/// The rule and its place: on one line, or below each other where that would be too wide.
+fn headline(trap: &Trap, indent: &str, width: usize) -> String {
     let rule = format!("{}[{}] of {}", trap.rule.direction, trap.rule.index, trap.rule.policy);
-    match &trap.place {
-        Some(place) => format!("{}:{} {}", place.file.name(), place.line(), styled(FAINT, rule)),
-        None => rule,
+    let Some(place) = &trap.place else { return format!("{indent}{rule}") };
+    let place = format!("{}:{}", place.file.name(), place.line());
+    let one = indent.len() + place.chars().count() + 1 + rule.chars().count() <= width;
+    let gap = if one { " ".to_owned() } else { format!("\n{indent}") };
+    format!("{indent}{place}{gap}{}", styled(FAINT, rule))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tortie_manifest::{Place, SourceFile};
+    use tortie_model::Direction;
+    use tortie_policy::RuleRef;
+
+    #[test]
+    fn a_trap_keeps_within_the_terminal() {
+        let policy = "NetworkPolicy/prod/allow-egress-to-coredns".parse().unwrap();
+        let name = "three-namespaces/allowing-coredns-ingress-prod.yaml";
+        let place = |name| Place { file: Arc::new(SourceFile::new(name, "a\n".into())), span: 0..1 };
+        let mut trap = Trap {
+            kind: TrapKind::PeersApart,
+            rule: RuleRef { policy, direction: Direction::Egress, index: 0 },
+            place: Some(place(name)),
+            beyond: Vec::new(),
+            finding: String::new(),
+            fix: String::new(),
+        };
+        let told = |trap: &Trap| anstream::adapter::strip_str(&headline(trap, "  ", 80)).to_string();
+        let rule = "egress[0] of NetworkPolicy/prod/allow-egress-to-coredns";
+        assert_eq!(told(&trap), format!("  {name}:1\n  {rule}"));
+        trap.place = Some(place("a.yaml"));
+        assert_eq!(told(&trap), format!("  a.yaml:1 {rule}"));
     }
 }

@@ -11,7 +11,7 @@ use crate::classify::{Class, classify};
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Document, Origin};
 use crate::files::{self, Entry, Files, beside, glob};
-use crate::load::{LoadOptions, Loaded, LoadedObject, decode_text, load, load_inline};
+use crate::load::{LoadOptions, Loaded, LoadedObject, decode_text, load, load_inline, unreadable};
 use crate::source::{Place, SourceFile};
 use crate::store::distance;
 
@@ -37,7 +37,7 @@ pub fn open(files: &dyn Files, path: &str, options: &LoadOptions) -> Cases {
         Ok(found) if found.is_empty() => cases.cases.push(manifests_alone(files, path, options)),
         Ok(found) => found.iter().for_each(|path| open_file(files, path, options, &mut cases)),
         Err(error) => {
-            cases.diagnostics.push(Diagnostic::error("unreadable", format!("cannot read {path}: {error}")));
+            cases.diagnostics.push(unreadable(path, &error));
         }
     }
     cases
@@ -94,10 +94,7 @@ impl Files for Already<'_> {
 }
 
 fn open_file(files: &dyn Files, path: &str, options: &LoadOptions, cases: &mut Cases) {
-    let read = files.read(path).map_err(|error| {
-        let shown = if path == "-" { "standard input" } else { path };
-        Box::new(Diagnostic::error("unreadable", format!("cannot read {shown}: {error}")))
-    });
+    let read = files.read(path).map_err(|error| Box::new(unreadable(path, &error)));
     let bytes = read.as_ref().map(Clone::clone).unwrap_or_default();
     let file = match read.and_then(|bytes| decode_text(path, bytes)) {
         Ok(file) => Arc::new(file),
