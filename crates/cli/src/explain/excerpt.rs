@@ -26,9 +26,11 @@ pub(crate) fn excerpt(place: &Place, indent: usize) -> String {
     for (number, line) in lines {
         // Of a line that is too wide, what is meant.
         let (column, wide) = (place.column() - 1, line.chars().count() > WIDEST);
-        let shown = if wide && number == first { line.chars().skip(column) } else { line[common..].chars().skip(0) };
+        let from =
+            if wide && number == first { line.char_indices().nth(column).map_or(0, |(at, _)| at) } else { common };
         // What users wrote must not steer a terminal.
-        let mut line: String = shown.take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let mut line: String =
+            line[from..].chars().take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
         if wide {
             line.push_str(" ...");
         }

@@ -95,7 +95,7 @@ impl Files for Already<'_> {
 
 fn open_file(files: &dyn Files, path: &str, options: &LoadOptions, cases: &mut Cases) {
     let read = files.read(path).map_err(|error| Box::new(unreadable(path, &error)));
-    let bytes = read.as_ref().map(Clone::clone).unwrap_or_default();
+    let bytes = read.as_ref().cloned().unwrap_or_default();
     let file = match read.and_then(|bytes| decode_text(path, bytes)) {
         Ok(file) => Arc::new(file),
         Err(error) => return cases.diagnostics.push(*error),
