@@ -14,6 +14,7 @@ mod packet;
 pub mod probe;
 pub mod route;
 mod socket;
+mod tap;
 pub mod wire;
 
 pub use error::{EncodeError, Error};
@@ -21,3 +22,4 @@ pub use message::{Ack, Message};
 pub use packet::{PacketTuple, Transport};
 pub use rustix::io::Errno;
 pub use socket::{Buffers, Protocol, Socket};
+pub use tap::Tap;

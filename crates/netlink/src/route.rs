@@ -103,7 +103,7 @@ impl Routes {
         }
         self.socket.send(&datagram)?;
         loop {
-            for message in self.socket.recv()? {
+            for message in self.socket.recv_reply()? {
                 if message.kind != NLMSG_ERROR || message.seq < first || message.seq > last {
                     continue;
                 }

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use crate::{
-    Error,
+    Error, Tap,
     message::{
         Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
         NLMSG_NOOP,
@@ -70,6 +70,7 @@ pub struct Socket {
     /// Replies were lost: the kernel drops all further ones, silently, until the queue is empty.
     congested: bool,
     chunk: Vec<u8>,
+    tap: Option<Box<dyn Tap>>,
 }
 
 impl Socket {
@@ -107,7 +108,12 @@ impl Socket {
         }
         let send_buffer = sockopt::socket_send_buffer_size(fd).map_err(Error::io("SO_SNDBUF"))?;
         // Sequence numbers start apart from 0, which notifications carry.
-        Ok(Self { inner, port, seq: 1, send_buffer, congested: false, chunk: vec![0; RECEIVE_CHUNK] })
+        Ok(Self { inner, port, seq: 1, send_buffer, congested: false, chunk: vec![0; RECEIVE_CHUNK], tap: None })
+    }
+
+    /// Lets everything from now on go through `tap`.
+    pub fn set_tap(&mut self, tap: Box<dyn Tap>) {
+        self.tap = Some(tap);
     }
 
     /// The port by which the kernel knows this socket.
@@ -168,6 +174,15 @@ impl Socket {
         if datagram.len() > self.send_limit() {
             return Err(too_big);
         }
+        let tapped = match &mut self.tap {
+            Some(tap) => {
+                let mut changed = datagram.to_vec();
+                tap.send(&mut changed).map_err(Error::io("send"))?;
+                Some(changed)
+            }
+            None => None,
+        };
+        let datagram = tapped.as_deref().unwrap_or(datagram);
         loop {
             match rustix::net::send(&self.inner, datagram, SendFlags::empty()) {
                 Ok(_) => return Ok(()),
@@ -186,13 +201,17 @@ impl Socket {
     pub fn recv(&mut self) -> Result<Vec<Message>, Error> {
         loop {
             match rustix::net::recv(&self.inner, &mut self.chunk[..], RecvFlags::TRUNC) {
-                Ok((_, len)) => match self.chunk.get(..len) {
-                    Some(datagram) => return Message::parse_all(datagram),
-                    None => {
+                Ok((_, len)) => {
+                    let Some(datagram) = self.chunk.get(..len) else {
                         let have = self.chunk.len();
                         return Err(Error::malformed(format!("datagram of {len} bytes, buffer of {have}")));
-                    }
-                },
+                    };
+                    let lost = self.tap.as_mut().and_then(|tap| tap.receive(datagram).err());
+                    return match lost {
+                        Some(errno) => Err(Error::io("receive")(errno)),
+                        None => Message::parse_all(datagram),
+                    };
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => {
                     self.congested |= errno == Errno::NOBUFS;
@@ -310,6 +329,24 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// What arrived before messages were lost, as far as it can be read. Nothing else is waiting then.
+    pub(crate) fn take_queued(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        loop {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            match rustix::net::recv(&self.inner, &mut self.chunk[..], flags) {
+                Ok((_, len)) => {
+                    let datagram = self.chunk.get(..len).map(Message::parse_all);
+                    messages.extend(datagram.and_then(Result::ok).unwrap_or_default());
+                }
+                Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(_) => break,
+            }
+        }
+        self.congested = false;
+        messages
     }
 
     fn drain_if_congested(&mut self) {

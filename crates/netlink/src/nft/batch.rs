@@ -8,7 +8,7 @@ use super::{
     operation::{Encoded, Op, Request},
 };
 use crate::{
-    EncodeError, Error, Socket,
+    EncodeError, Error, Message, Socket,
     message::{Ack, NLM_F_ACK, NLM_F_REQUEST},
     wire::{HEADER_LEN, Writer, align, frame},
 };
@@ -115,7 +115,8 @@ impl Batch {
     /// # Errors
     /// [`Error::Kernel`] naming the first refused operation, whose `index` counts in the operations given to
     /// [`Batch::pack`] or [`Batch::of`]; [`Error::Stale`] when the generation moved; [`Error::TooBig`] when the
-    /// transaction does not fit; [`Error::Overrun`] when the outcome is unknown.
+    /// transaction does not fit; [`Error::Overrun`] when the outcome is unknown. So many refusals that their answers
+    /// do not fit the receive buffer are still a refusal: the first answers are there.
     pub fn commit(&self, socket: &mut Socket, generation: Option<u32>) -> Result<(), Error> {
         if self.is_empty() {
             return Ok(());
@@ -126,31 +127,18 @@ impl Batch {
         let count = u32::try_from(self.starts.len()).map_err(|_| Error::malformed("too many operations"))?;
         let first = socket.next_seq(count + 2);
         socket.send(&self.datagram(first, generation)?)?;
-        let mut refused = None;
-        let mut more = 0;
+        let mut answers = Answers { first, count, refused: None, more: 0 };
         loop {
-            for message in socket.recv_reply()? {
-                // Replies of an earlier transaction whose outcome was lost may still be queued.
-                let Some(place) = message.seq.checked_sub(first).filter(|&n| n <= count) else {
-                    continue;
-                };
-                let Some(Ack { errno, message: text, offset }) = message.ack()? else {
-                    continue;
-                };
-                match (errno, &refused) {
-                    (Some(Errno::RESTART), _) => return Err(Error::Stale),
-                    (Some(errno), None) => refused = Some((place, errno, text, offset)),
-                    (Some(_), Some(_)) => more += 1,
-                    (None, _) => {}
+            let messages = match socket.recv_reply() {
+                Ok(messages) => messages,
+                Err(Error::Overrun) => {
+                    answers.take(&socket.take_queued())?;
+                    return answers.refused.map_or(Err(Error::Overrun), |r| Err(self.refusal(r, answers.more)));
                 }
-                // Place 0 is the frame: the transaction as a whole. The last operation is always answered, and after
-                // all others.
-                if place == 0 || place == count {
-                    return match refused {
-                        None => Ok(()),
-                        Some((place, errno, text, offset)) => Err(self.refusal(place, errno, text, offset, more)),
-                    };
-                }
+                Err(error) => return Err(error),
+            };
+            if answers.take(&messages)? {
+                return answers.refused.map_or(Ok(()), |r| Err(self.refusal(r, answers.more)));
             }
         }
     }
@@ -185,7 +173,8 @@ impl Batch {
         Ok(out)
     }
 
-    fn refusal(&self, place: u32, errno: Errno, message: Option<String>, offset: Option<usize>, more: usize) -> Error {
+    fn refusal(&self, refused: Refused, more: usize) -> Error {
+        let Refused { place, errno, message, offset } = refused;
         let place = (place as usize).checked_sub(1);
         let found = place.and_then(|n| self.starts.get(n).map(|&(start, op)| (n, start, op)));
         let (index, operation) = match found {
@@ -196,6 +185,51 @@ impl Batch {
             None => (None, "transaction".to_owned()),
         };
         Error::Kernel { index, operation, errno, message, more }
+    }
+}
+
+/// The first refusal of a transaction.
+struct Refused {
+    /// Of the message, from 1; 0 is the frame: the transaction as a whole.
+    place: u32,
+    errno: Errno,
+    message: Option<String>,
+    offset: Option<usize>,
+}
+
+/// What the kernel said to a transaction so far.
+struct Answers {
+    /// Sequence number of the frame.
+    first: u32,
+    /// Messages in the frame.
+    count: u32,
+    refused: Option<Refused>,
+    /// Refusals after the first.
+    more: usize,
+}
+
+impl Answers {
+    /// Takes what arrived; tells whether that was all. The last operation is always answered, and after all others.
+    fn take(&mut self, messages: &[Message]) -> Result<bool, Error> {
+        for received in messages {
+            // Replies of an earlier transaction whose outcome was lost may still be queued.
+            let Some(place) = received.seq.checked_sub(self.first).filter(|&n| n <= self.count) else {
+                continue;
+            };
+            let Some(Ack { errno, message, offset }) = received.ack()? else {
+                continue;
+            };
+            match (errno, &self.refused) {
+                (Some(Errno::RESTART), _) => return Err(Error::Stale),
+                (Some(errno), None) => self.refused = Some(Refused { place, errno, message, offset }),
+                (Some(_), Some(_)) => self.more += 1,
+                (None, _) => {}
+            }
+            if place == 0 || place == self.count {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

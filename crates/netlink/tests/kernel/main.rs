@@ -5,6 +5,7 @@
 //! fails, unless `TORTIE_ALLOW_SKIP=1`.
 
 mod conntrack;
+mod faults;
 mod nflog;
 mod nft;
 mod probe;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    let trials = [nft::trials(), shape::trials(), nflog::trials(), conntrack::trials(), probe::trials()];
+    let trials =
+        [nft::trials(), faults::trials(), shape::trials(), nflog::trials(), conntrack::trials(), probe::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

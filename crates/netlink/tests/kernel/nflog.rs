@@ -26,7 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Logs what arrives from the loopback interface, with mark 5.
-fn program(group: u16) -> Table {
+pub(crate) fn program(group: u16) -> Table {
     let log = Expr::Log { group, prefix: "D|7|x".into(), snaplen: 64, threshold: 1 };
     let mark = [
         Expr::Immediate { dreg: r(0), data: 5u32.to_ne_bytes().to_vec() },
