@@ -200,7 +200,11 @@ impl Entry {
         w
     }
 
-    pub(crate) fn read(message: &Message) -> Result<Option<Self>, Error> {
+    /// Reads the message of one entry; `None` for families other than IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn read(message: &Message) -> Result<Option<Self>, Error> {
         let attrs = Attrs::netfilter(&message.body);
         let number = |kind| attrs.get(kind).map_or(Ok(0), Attr::be32);
         let Some(raw) = attrs.get(TUPLE_ORIG) else { return Ok(None) };

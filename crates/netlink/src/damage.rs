@@ -3,10 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 use tortie_ruleset::Family;
 
-use crate::{
-    Message, conntrack, nflog, nft,
-    wire::{Attrs, NLA_F_NESTED},
-};
+use crate::{Message, conntrack, nflog, nft, wire::NLA_F_NESTED};
 
 const NAMES: [&str; 18] = [
     "meta",
@@ -70,6 +67,17 @@ fn expression() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Every reader of nf_tables.
+fn read_anything(message: &Message) {
+    let _ = (nft::decode::table(message), nft::decode::chain(message));
+    if let Ok((_, Some(spec))) = nft::decode::map(message) {
+        let _ = nft::decode::elements(&spec, std::slice::from_ref(message));
+    }
+    for family in [Family::Inet, Family::Ip, Family::Ip6] {
+        let _ = nft::decode::rule(family, message);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
@@ -81,18 +89,17 @@ proptest! {
         if cut < 0x4000 {
             body.truncate(usize::from(cut) % (body.len() + 1));
         }
-        for family in [Family::Inet, Family::Ip, Family::Ip6] {
-            nft::read_anything(Attrs::netfilter(&body), family);
-        }
         let mut whole = Vec::new();
         crate::wire::frame(&mut whole, 10 << 8 | kind, 0, 1, &body).unwrap();
-        let _ = nft::describe_anything(&whole, offset);
+        let _ = nft::decode::words(&whole, offset);
         let message = Message { kind, flags: 0, seq: 1, port: 0, body };
+        read_anything(&message);
         let _ = (conntrack::Entry::read(&message), nflog::LogEvent::read(&message));
     }
 
     #[test]
     fn no_user_data_panic(userdata in vec(0u8..6, 0..24)) {
-        nft::read_anything(Attrs::new(&attribute(7, &userdata)), Family::Inet);
+        let body = [&[1, 0, 0, 0][..], &attribute(7, &userdata)].concat();
+        read_anything(&Message { kind: 0, flags: 0, seq: 1, port: 0, body });
     }
 }

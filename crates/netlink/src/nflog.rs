@@ -91,7 +91,11 @@ impl LogEvent {
         PacketTuple::parse(&self.payload)
     }
 
-    pub(crate) fn read(message: &Message) -> Result<Self, Error> {
+    /// Reads the message of one packet.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn read(message: &Message) -> Result<Self, Error> {
         let attrs = Attrs::netfilter(&message.body);
         let [e0, e1, hook, _] = attrs.need(HEADER, "header of a logged packet")?.array()?;
         let number = |kind| attrs.get(kind).map(Attr::be32).transpose();

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tortie_ruleset::{BaseChain, Chain, Element, Expr, MapSpec, Policy, Rule, Table};
+use tortie_ruleset::{Element, MapSpec, Rule, Table};
 
 use super::{
-    Counter, TableFlags, TableId, element, expression, map,
+    Counter, TableFlags, TableId, decode, map,
     number::{self, generation as gen_attr, msg},
-    operation::{family_number, read_family, read_hook, read_kind},
+    operation::family_number,
 };
 use crate::{
     Error, Message, Socket,
@@ -61,9 +61,18 @@ pub struct TableState {
     pub rules: BTreeMap<(String, usize), RuleState>,
     /// Counters of elements, for maps that have them, in the order of the elements in `table`.
     pub element_counters: BTreeMap<String, Vec<Option<Counter>>>,
-    /// Names of sets and chains of kinds that tortie never makes and that are therefore missing in `table`: somebody
-    /// else put them there.
-    pub foreign: Vec<String>,
+    /// Sets and chains of kinds that tortie never makes and that are therefore missing in `table`: somebody else put
+    /// them there.
+    pub foreign: Vec<Foreign>,
+}
+
+/// Something in a table that [`Table`] has no word for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// A chain, attached to something such as a device.
+    Chain(String),
+    /// A set, map or the like.
+    Map(String),
 }
 
 /// The generation of the ruleset.
@@ -89,16 +98,7 @@ pub fn read_tables(socket: &mut Socket) -> Result<Vec<TableInfo>, Error> {
     let body = Writer::netfilter(0, 0).finish()?;
     let mut tables = Vec::new();
     for message in socket.dump(msg::GETTABLE, 0, &body, || "list tables".to_owned())? {
-        let Some(family) = message.body.first().and_then(|&n| read_family(n)) else {
-            continue;
-        };
-        let attrs = Attrs::netfilter(&message.body);
-        tables.push(TableInfo {
-            table: TableId::new(family, &attrs.need(number::table::NAME, "name of a table")?.text()),
-            flags: TableFlags::from_bits(attrs.get(number::table::FLAGS).map_or(Ok(0), Attr::be32)?),
-            owner: attrs.get(number::table::OWNER).map(Attr::be32).transpose()?,
-            handle: attrs.get(number::table::HANDLE).map_or(Ok(0), Attr::be64)?,
-        });
+        tables.extend(decode::table(&message)?);
     }
     Ok(tables)
 }
@@ -136,19 +136,15 @@ fn read_once(socket: &mut Socket, id: &TableId, generation: u32) -> Result<Optio
         foreign: Vec::new(),
     };
     for message in dump(socket, id, msg::GETCHAIN, number::chain::TABLE, "chains")? {
-        let (name, base) = read_chain(&message)?;
-        match base {
-            ChainBase::None => drop(state.table.chains.insert(name, Chain::default())),
-            ChainBase::Known(base) => {
-                drop(state.table.chains.insert(name, Chain { base: Some(base), rules: Vec::new() }));
-            }
-            ChainBase::Foreign => state.foreign.push(name),
+        match decode::chain(&message)? {
+            (name, Some(chain)) => drop(state.table.chains.insert(name, chain)),
+            (name, None) => state.foreign.push(Foreign::Chain(name)),
         }
     }
     for message in dump(socket, id, msg::GETSET, number::set::TABLE, "maps")? {
-        let (name, spec) = map::read(Attrs::netfilter(&message.body))?;
+        let (name, spec) = decode::map(&message)?;
         let Some(spec) = spec else {
-            state.foreign.push(name);
+            state.foreign.push(Foreign::Map(name));
             continue;
         };
         let (elements, counters): (Vec<_>, Vec<_>) = read_elements(socket, id, &name, &spec)?.into_iter().unzip();
@@ -174,7 +170,7 @@ fn read_once(socket: &mut Socket, id: &TableId, generation: u32) -> Result<Optio
 pub fn read_chain_names(socket: &mut Socket, table: &TableId) -> Result<Vec<String>, Error> {
     dump(socket, table, msg::GETCHAIN, number::chain::TABLE, "chains")?
         .iter()
-        .map(|message| Ok(read_chain(message)?.0))
+        .map(|message| Ok(decode::chain(message)?.0))
         .collect()
 }
 
@@ -186,7 +182,7 @@ pub fn read_chain_names(socket: &mut Socket, table: &TableId) -> Result<Vec<Stri
 pub fn read_rules(socket: &mut Socket, table: &TableId) -> Result<Vec<(String, Rule, RuleState)>, Error> {
     dump(socket, table, msg::GETRULE, number::rule::TABLE, "rules")?
         .iter()
-        .map(|message| read_rule(table, Attrs::netfilter(&message.body)))
+        .map(|message| decode::rule(table.family, message))
         .collect()
 }
 
@@ -211,14 +207,7 @@ pub fn read_elements(
     let what = || format!("list elements of map {name} of table {table}");
     let mut previous: Option<Vec<Element>> = None;
     for _ in 0..ATTEMPTS {
-        let mut raw = Vec::new();
-        for message in socket.dump(msg::GETSETELEM, 0, &body, what)? {
-            let Some(list) = Attrs::netfilter(&message.body).get(number::element::LIST_ELEMENTS) else { continue };
-            for attr in list.nested() {
-                raw.extend(element::read(attr.nested())?);
-            }
-        }
-        let elements = element::assemble(spec, raw);
+        let elements = decode::elements(spec, &socket.dump(msg::GETSETELEM, 0, &body, what)?)?;
         if !map::is_resized(spec) {
             return Ok(elements);
         }
@@ -249,60 +238,4 @@ fn dump(
             && Attrs::netfilter(&m.body).get(table_attribute).is_some_and(|a| a.text() == *table.name)
     });
     Ok(messages)
-}
-
-enum ChainBase {
-    None,
-    Known(BaseChain),
-    /// Attached to something that has no word here, such as a device.
-    Foreign,
-}
-
-fn read_chain(message: &Message) -> Result<(String, ChainBase), Error> {
-    let attrs = Attrs::netfilter(&message.body);
-    let name = attrs.need(number::chain::NAME, "name of a chain")?.text();
-    let Some(hook) = attrs.get(number::chain::HOOK).map(Attr::nested) else {
-        return Ok((name, ChainBase::None));
-    };
-    let hook_number = hook.need(number::chain::HOOK_NUMBER, "hook of a chain")?.be32()?;
-    let kind = attrs.get(number::chain::TYPE).map(Attr::text).unwrap_or_default();
-    let base = match (read_hook(hook_number), read_kind(&kind)) {
-        (Some(hook_kind), Some(kind)) => ChainBase::Known(BaseChain {
-            kind,
-            hook: hook_kind,
-            priority: hook.need(number::chain::HOOK_PRIORITY, "priority of a chain")?.be32()?.cast_signed(),
-            policy: match attrs.get(number::chain::POLICY).map_or(Ok(1), Attr::be32)? {
-                0 => Policy::Drop,
-                _ => Policy::Accept,
-            },
-        }),
-        _ => ChainBase::Foreign,
-    };
-    Ok((name, base))
-}
-
-pub(super) fn read_rule(table: &TableId, attrs: Attrs<'_>) -> Result<(String, Rule, RuleState), Error> {
-    let mut rule = Rule { exprs: Vec::new(), comment: attrs.get(number::rule::USERDATA).and_then(read_comment) };
-    let mut counter = None;
-    for one in attrs.get(number::rule::EXPRESSIONS).map_or(Attrs::new(&[]), Attr::nested) {
-        let (expr, values): (Expr, _) = expression::read(one.nested(), table.family)?;
-        counter = counter.or(values);
-        rule.exprs.push(expr);
-    }
-    let chain = attrs.need(number::rule::CHAIN, "chain of a rule")?.text();
-    let handle = attrs.need(number::rule::HANDLE, "handle of a rule")?.be64()?;
-    Ok((chain, rule, RuleState { handle, counter }))
-}
-
-/// User data are `type (1), length (1), value` triples; a comment is zero-terminated text.
-fn read_comment(userdata: Attr<'_>) -> Option<String> {
-    let mut rest = userdata.value;
-    while let [kind, len, tail @ ..] = rest {
-        let value = tail.get(..usize::from(*len))?;
-        if *kind == number::rule::USERDATA_COMMENT {
-            return Some(Attr { kind: 0, value }.text());
-        }
-        rest = &tail[value.len()..];
-    }
-    None
 }

@@ -61,7 +61,11 @@ pub struct Link {
 }
 
 impl Link {
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Error> {
+    /// Reads the body of one message.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let (header, rest) =
             body.split_first_chunk::<16>().ok_or_else(|| Error::malformed("link message shorter than its header"))?;
         let attrs = Attrs::new(rest);
@@ -92,8 +96,11 @@ pub struct Address {
 }
 
 impl Address {
-    /// `None` for families other than IPv4 and IPv6.
-    pub(super) fn parse(body: &[u8]) -> Result<Option<Self>, Error> {
+    /// Reads the body of one message; `None` for families other than IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn parse(body: &[u8]) -> Result<Option<Self>, Error> {
         let (header, rest) =
             body.split_first_chunk::<8>().ok_or_else(|| Error::malformed("address message shorter than its header"))?;
         let attrs = Attrs::new(rest);
@@ -188,8 +195,12 @@ impl Route {
         }
     }
 
-    /// `None` for routes that are not unicast, not in the main table, or have several next hops.
-    pub(super) fn parse(body: &[u8]) -> Result<Option<Self>, Error> {
+    /// Reads the body of one message; `None` for routes that are not unicast, not in the main table, or have several
+    /// next hops.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn parse(body: &[u8]) -> Result<Option<Self>, Error> {
         let (header, rest) =
             body.split_first_chunk::<12>().ok_or_else(|| Error::malformed("route message shorter than its header"))?;
         let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);

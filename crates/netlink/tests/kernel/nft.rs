@@ -6,7 +6,8 @@ use libtest_mimic::Trial;
 use tortie_netlink::{
     Buffers, Errno, Error, Protocol, Socket,
     nft::{
-        Batch, Monitor, Op, Place, TableFlags, TableId, TableState, generation, read_elements, read_table, read_tables,
+        Batch, Foreign, Monitor, Op, Place, TableFlags, TableId, TableState, generation, read_elements, read_table,
+        read_tables,
     },
 };
 use tortie_ruleset::{
@@ -50,7 +51,7 @@ fn round_trip(table: &Table) {
     let mut socket = socket();
     commit(&mut socket, &Op::create(table, TableFlags::NONE)).unwrap_or_else(|e| panic!("{}: {e}", table.name));
     let state = read(&mut socket, table);
-    assert_eq!(state.foreign, Vec::<String>::new());
+    assert_eq!(state.foreign, []);
     for (name, chain) in &table.chains {
         for (index, rule) in chain.rules.iter().enumerate() {
             assert_eq!(state.table.chains[name].rules.get(index), Some(rule), "rule {index} of {name}");
@@ -403,7 +404,7 @@ fn unknown_expressions_are_kept_by_name() {
         Err(_) => return eprintln!("skipped: no nft in PATH"),
     }
     let state = read_table(&mut socket, &TableId::new(Family::Inet, "foreign")).expect("read").expect("table");
-    assert_eq!(state.foreign, ["s"]);
+    assert_eq!(state.foreign, [Foreign::Map("s".into())]);
     let rules = &state.table.chains["c"].rules;
     assert_eq!(rules[0], rule(vec![Expr::Unknown("quota".into()), Expr::Verdict(Verdict::Drop)]));
     assert!(rules[1].exprs.contains(&Expr::Unknown("payload".into())), "{rules:?}");
