@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use tortie_plan::nft::{Change, Group, Step};
 use tortie_ruleset::{Element, Table};
 
 /// One way in which a table differs from the expected one.
@@ -66,59 +67,65 @@ impl fmt::Display for Difference {
 /// How `actual` differs from `expected`.
 #[must_use]
 pub fn differences(expected: &Table, actual: &Table) -> Vec<Difference> {
-    between(expected, expected, actual)
+    between(&[expected], &[], actual)
 }
 
-type Keyed<'a> = BTreeMap<Option<(&'a [u8], &'a [u8])>, &'a Element>;
+/// First and last; the catch-all has none.
+type Key<'a> = Option<(&'a [u8], &'a [u8])>;
+type Keyed<'a> = BTreeMap<Key<'a>, &'a Element>;
+
+fn key(element: &Element) -> Key<'_> {
+    match element {
+        Element::Range { from, to, .. } => Some((&from[..], &to[..])),
+        Element::CatchAll { .. } => None,
+    }
+}
 
 fn keyed<'a>(table: &'a Table, map: &str) -> Option<Keyed<'a>> {
     let (_, elements) = table.maps.get(map)?;
-    Some(
-        elements
-            .iter()
-            .map(|e| match e {
-                Element::Range { from, to, .. } => (Some((&from[..], &to[..])), e),
-                Element::CatchAll { .. } => (None, e),
-            })
-            .collect(),
-    )
+    Some(elements.iter().map(|e| (key(e), e)).collect())
 }
 
-/// How `actual` differs from every state on the way from `before` to `after`: each thing may be as in either.
-pub(crate) fn between(before: &Table, after: &Table, actual: &Table) -> Vec<Difference> {
+/// How `actual` differs from every state on a way: what all `states` have must be there, and each thing may be as in any
+/// of them, or as in `passing`, which holds what was so for a while.
+pub(crate) fn between(states: &[&Table], passing: &[Table], actual: &Table) -> Vec<Difference> {
     let mut out = Vec::new();
+    let known = || states.iter().copied().chain(passing);
     let names = |of: fn(&Table) -> Vec<&String>| {
-        let mut names: Vec<&String> = [before, after, actual].into_iter().flat_map(of).collect();
+        let mut names: Vec<&String> = known().chain([actual]).flat_map(of).collect();
         names.sort_unstable();
         names.dedup();
         names
     };
     for name in names(|t| t.maps.keys().collect()) {
-        let [old, new] = [before, after].map(|t| t.maps.get(name));
+        let declared: Vec<_> = known().filter_map(|t| t.maps.get(name)).collect();
         match actual.maps.get(name) {
-            None if old.is_some() && new.is_some() => out.push(Difference::MapMissing(name.clone())),
+            None if states.iter().all(|t| t.maps.contains_key(name)) => out.push(Difference::MapMissing(name.clone())),
             None => {}
-            Some(_) if old.is_none() && new.is_none() => out.push(Difference::MapForeign(name.clone())),
-            Some((spec, _)) if [old, new].into_iter().flatten().all(|(s, _)| s != spec) => {
+            Some(_) if declared.is_empty() => out.push(Difference::MapForeign(name.clone())),
+            Some((spec, _)) if declared.iter().all(|(s, _)| s != spec) => {
                 out.push(Difference::MapDeclared(name.clone()));
             }
-            Some(_) => out.extend(elements_between(name, before, after, actual)),
+            Some(_) => out.extend(elements_between(name, states, passing, actual)),
         }
     }
     for name in names(|t| t.chains.keys().collect()) {
-        let [old, new] = [before, after].map(|t| t.chains.get(name));
-        let known = || [old, new].into_iter().flatten();
+        let made: Vec<_> = known().filter_map(|t| t.chains.get(name)).collect();
+        let lasts = states.iter().all(|t| t.chains.contains_key(name));
         match actual.chains.get(name) {
-            None if old.is_some() && new.is_some() => out.push(Difference::ChainMissing(name.clone())),
+            None if lasts => out.push(Difference::ChainMissing(name.clone())),
             None => {}
-            Some(_) if known().next().is_none() => out.push(Difference::ChainForeign(name.clone())),
-            Some(chain) if known().all(|c| c.base != chain.base) => out.push(Difference::ChainAttached(name.clone())),
-            Some(chain) if known().all(|c| c.rules != chain.rules) => {
-                // On its way in or out, a chain may be without rules for a moment.
-                let passing = chain.rules.is_empty() && (old.is_none() || new.is_none());
-                let wanted = known().last().map_or(&[][..], |c| &c.rules[..]);
+            Some(_) if made.is_empty() => out.push(Difference::ChainForeign(name.clone())),
+            Some(chain) if made.iter().all(|c| c.base != chain.base) => {
+                out.push(Difference::ChainAttached(name.clone()));
+            }
+            Some(chain) if made.iter().all(|c| c.rules != chain.rules) => {
+                // On its way in, a chain gets its rules one after the other; on its way out, it may have none.
+                let on_its_way = !lasts && made.iter().any(|c| c.rules.starts_with(&chain.rules));
+                let wanted = states.iter().filter_map(|t| t.chains.get(name)).next_back();
+                let wanted = wanted.map_or(&[][..], |c| &c.rules[..]);
                 let first = chain.rules.iter().zip(wanted).take_while(|(a, b)| a == b).count();
-                if !passing {
+                if !on_its_way {
                     out.push(Difference::Rules { chain: name.clone(), first });
                 }
             }
@@ -128,17 +135,59 @@ pub(crate) fn between(before: &Table, after: &Table, actual: &Table) -> Vec<Diff
     out
 }
 
-fn elements_between(map: &str, before: &Table, after: &Table, actual: &Table) -> Option<Difference> {
-    let [old, new, there] = [before, after, actual].map(|t| keyed(t, map).unwrap_or_default());
-    let missing = old.keys().filter(|k| new.contains_key(*k) && !there.contains_key(*k)).count();
+fn elements_between(map: &str, states: &[&Table], passing: &[Table], actual: &Table) -> Option<Difference> {
+    let states: Vec<Keyed<'_>> = states.iter().map(|t| keyed(t, map).unwrap_or_default()).collect();
+    let passing: Vec<Keyed<'_>> = passing.iter().filter_map(|t| keyed(t, map)).collect();
+    let there = keyed(actual, map).unwrap_or_default();
+    let (first, others) = states.split_first()?;
+    let lasting = first.keys().filter(|k| others.iter().all(|t| t.contains_key(*k)));
+    let missing = lasting.filter(|k| !there.contains_key(*k)).count();
     let (mut foreign, mut changed) = (0, 0);
     for (key, element) in &there {
-        match (old.get(key), new.get(key)) {
-            (None, None) => foreign += 1,
-            (a, b) if a != Some(element) && b != Some(element) => changed += 1,
-            _ => {}
+        let mut meanings = states.iter().chain(&passing).filter_map(|t| t.get(key)).peekable();
+        if meanings.peek().is_none() {
+            foreign += 1;
+        } else if meanings.all(|meaning| meaning != element) {
+            changed += 1;
         }
     }
     let any = missing + foreign + changed > 0;
     any.then(|| Difference::Elements { map: map.to_owned(), missing, foreign, changed })
+}
+
+/// What lasts on the way from a state by these steps: it, without all that any of them deletes. And what each of them
+/// brings, which a later one may take back.
+pub(crate) fn on_the_way(from: &Table, steps: &[Step]) -> (Table, Vec<Table>) {
+    let mut lasting = from.clone();
+    for change in steps.iter().flat_map(Step::changes) {
+        match change {
+            Change::Elements { map, spec, groups } => {
+                let only = |g: &Group| Group { delete: g.delete.clone(), add: Vec::new() };
+                let groups = groups.iter().map(only).collect();
+                Change::Elements { map: map.clone(), spec: spec.clone(), groups }.apply(&mut lasting);
+            }
+            Change::DeleteMap { .. } | Change::DeleteChain { .. } => change.apply(&mut lasting),
+            Change::AddMap { .. } | Change::AddChain { .. } | Change::SetRules { .. } => {}
+        }
+    }
+    let nothing =
+        || Table { family: from.family, name: from.name.clone(), maps: BTreeMap::new(), chains: BTreeMap::new() };
+    let brought = |step: &Step| {
+        let mut table = nothing();
+        step.changes().iter().for_each(|change| change.apply(&mut table));
+        table
+    };
+    (lasting, steps.iter().map(brought).collect())
+}
+
+/// `actual` without elements of keys that none of these tables has.
+pub(crate) fn without_foreign_elements<'a>(known: impl Iterator<Item = &'a Table> + Clone, actual: &Table) -> Table {
+    let mut out = actual.clone();
+    for (name, (_, elements)) in &mut out.maps {
+        let known: Vec<Keyed<'_>> = known.clone().filter_map(|t| keyed(t, name)).collect();
+        if !known.is_empty() {
+            elements.retain(|e| known.iter().any(|t| t.contains_key(&key(e))));
+        }
+    }
+    out
 }

@@ -8,7 +8,7 @@ pub enum DataplaneError {
     /// The kernel cannot be spoken with.
     #[error("cannot open nf_tables: {0}")]
     Open(#[source] Error),
-    /// Another process owns the table.
+    /// Another process programs the table.
     #[error("table {table} belongs to another process that is still running; end it, or use another table name")]
     Owned {
         /// The table.
@@ -30,14 +30,14 @@ pub enum DataplaneError {
         /// Why.
         source: Error,
     },
-    /// Others changed the ruleset again and again while this was being applied.
-    #[error(
-        "gave up changing table {table} after {attempts} attempts, because others keep changing the ruleset; retry"
-    )]
+    /// Others changed the ruleset again and again while this was being applied, or the kernel's answers kept being lost.
+    #[error("gave up changing table {table} after {attempts} attempts: {last}")]
     Unsettled {
         /// The table.
         table: String,
         /// How often it was tried.
         attempts: usize,
+        /// Why the last attempt failed.
+        last: Error,
     },
 }

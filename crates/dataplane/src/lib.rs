@@ -10,6 +10,7 @@
 //! that asks for it. Applying a phase again after an error is right: what is there is read back, and only what is
 //! missing is done.
 
+mod claim;
 mod difference;
 mod error;
 mod memory;

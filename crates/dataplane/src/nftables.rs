@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 
 use tortie_netlink::nft::{
-    Batch, Op, TableFlags, TableId, TableState, generation, read_rules, read_table, read_tables,
+    Batch, Foreign, Op, TableFlags, TableId, TableState, generation, read_rules, read_table, read_tables,
 };
-use tortie_netlink::{Buffers, Error, Protocol, Socket};
-use tortie_plan::nft::{ChainMeaning, Phase, Step, chain_meaning, steps};
+use tortie_netlink::{Buffers, Error, Protocol, Socket, Tap};
+use tortie_plan::nft::{ChainMeaning, Change, Phase, Step, chain_meaning, steps};
 use tortie_ruleset::{Family, Table};
 
-use crate::difference::{Difference, between, differences};
+use crate::claim::Claim;
+use crate::difference::{Difference, between, differences, on_the_way, without_foreign_elements};
 use crate::transaction::transactions;
 use crate::{Applied, Counter, Dataplane, DataplaneError, Protection};
 
 /// How often a phase is begun again when others change the ruleset, and how often one transaction is sent again.
 const ATTEMPTS: usize = 16;
+
+/// Most tables that are remembered of phases that failed.
+const PUT: usize = 4;
 
 /// How the kernel is spoken with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +47,15 @@ pub struct Nftables {
     limit: usize,
     own: bool,
     protection: Protection,
-    /// What the kernel holds; `None` after an error, until it is read again.
-    held: Option<Table>,
+    /// What this process put there: one table, or after an error all those that it may be on the way between.
+    put: Vec<Table>,
+    /// What it may have put there in between.
+    passing: Vec<Table>,
+    /// Whether the kernel holds that, as far as is known; if not, it is read before anything is changed.
+    sure: bool,
     /// Generation of the ruleset after the last transaction of ours.
     generation: u32,
+    _claim: Claim,
 }
 
 impl Nftables {
@@ -54,9 +63,12 @@ impl Nftables {
     /// where another process left it.
     ///
     /// # Errors
-    /// When the kernel lacks nf_tables, or another process owns the table.
+    /// When the kernel lacks nf_tables, or another process programs the table.
     pub fn open(options: NftablesOptions) -> Result<Self, DataplaneError> {
-        let socket = Socket::open_with(Protocol::Netfilter, options.buffers).map_err(DataplaneError::Open)?;
+        let mut socket = Socket::open_with(Protocol::Netfilter, options.buffers).map_err(DataplaneError::Open)?;
+        // First to be told what is wrong where it is not another process.
+        generation(&mut socket).map_err(DataplaneError::Open)?;
+        let claim = Claim::new(&options.table)?;
         let limit = options.batch_limit.min(socket.send_limit());
         let mut new = Self {
             socket,
@@ -64,11 +76,15 @@ impl Nftables {
             limit,
             own: options.own,
             protection: Protection::Plain,
-            held: None,
+            put: Vec::new(),
+            passing: Vec::new(),
+            sure: true,
             generation: 0,
+            _claim: claim,
         };
         new.make()?;
-        new.reload()?;
+        let found = new.reload()?.0.table;
+        new.put.push(found);
         Ok(new)
     }
 
@@ -88,6 +104,11 @@ impl Nftables {
     #[must_use]
     pub fn port(&self) -> u32 {
         self.socket.port()
+    }
+
+    /// Lets everything from now on go through `tap`.
+    pub fn set_tap(&mut self, tap: Box<dyn Tap>) {
+        self.socket.set_tap(tap);
     }
 
     /// Makes the table, or takes it over. Both flags or none: a table with an owner that does not persist would go
@@ -123,18 +144,48 @@ impl Nftables {
         read_table(&mut self.socket, &self.id).map_err(unreadable)
     }
 
-    /// Reads what the kernel holds, and makes the table where it is gone. Returns what is foreign.
-    fn reload(&mut self) -> Result<Vec<Difference>, DataplaneError> {
+    fn unsettled(&self, last: Error) -> DataplaneError {
+        DataplaneError::Unsettled { table: self.id.to_string(), attempts: ATTEMPTS, last }
+    }
+
+    /// Reads what the kernel holds, and makes the table where it is gone; tells whether it was.
+    fn reload(&mut self) -> Result<(TableState, bool), DataplaneError> {
+        let mut gone = false;
         for _ in 0..ATTEMPTS {
-            let Some(state) = self.state()? else {
-                self.make()?;
-                continue;
-            };
-            self.generation = state.generation;
-            self.held = Some(state.table);
-            return Ok(state.foreign.into_iter().map(Difference::Foreign).collect());
+            if let Some(state) = self.state()? {
+                self.generation = state.generation;
+                return Ok((state, gone));
+            }
+            gone = true;
+            self.make()?;
         }
-        Err(DataplaneError::Unsettled { table: self.id.to_string(), attempts: ATTEMPTS })
+        Err(self.unsettled(Error::Stale))
+    }
+
+    /// Looks what is there: the steps from it to the end of a phase. What others did is added to `repaired`.
+    fn look(&mut self, phase: &Phase, repaired: &mut Vec<Difference>) -> Result<Vec<Step>, DataplaneError> {
+        let (TableState { table: actual, foreign, .. }, gone) = self.reload()?;
+        let target = &phase.table;
+        let (lasting, brought) = on_the_way(self.put.last().unwrap_or(target), &phase.steps);
+        let states: Vec<&Table> = self.put.iter().chain([&lasting, target]).collect();
+        let passing: Vec<Table> = self.passing.iter().cloned().chain(brought).collect();
+        let others = match gone {
+            true => vec![Difference::NoTable],
+            false => foreign.iter().map(foreign_difference).chain(between(&states, &passing, &actual)).collect(),
+        };
+        for difference in others {
+            if !repaired.contains(&difference) {
+                repaired.push(difference);
+            }
+        }
+        // Elements that others added go first: they may take the room of what is to come.
+        let rid = without_foreign_elements(states.iter().copied().chain(&passing), &actual);
+        let mut way = steps(&actual, &rid);
+        way.extend(steps(&rid, target));
+        if !foreign.is_empty() {
+            way.push(Step::Collect(foreign.iter().flat_map(removal).collect()));
+        }
+        Ok(way)
     }
 
     fn run(&mut self, steps: &[Step], applied: &mut Applied) -> Result<(), Error> {
@@ -145,6 +196,33 @@ impl Nftables {
             }
         }
         Ok(())
+    }
+
+    fn go(&mut self, phase: &Phase) -> Result<Applied, DataplaneError> {
+        let mut applied = Applied::default();
+        let mut way = self.sure.then(|| phase.steps.clone());
+        let mut last = Error::Stale;
+        for _ in 0..ATTEMPTS {
+            let todo = match way.take() {
+                Some(todo) => todo,
+                // What is there is not known: look, and do what is missing.
+                None => self.look(phase, &mut applied.repaired)?,
+            };
+            match self.run(&todo, &mut applied) {
+                Ok(()) => return Ok(applied),
+                Err(error @ (Error::Stale | Error::Overrun)) => last = error,
+                // Refused because something is not as it was left: then there is a difference, and it is put right.
+                Err(error @ Error::Kernel { .. }) => {
+                    let found = applied.repaired.len();
+                    way = Some(self.look(phase, &mut applied.repaired)?);
+                    if applied.repaired.len() == found {
+                        return Err(self.refused(error));
+                    }
+                }
+                Err(error) => return Err(self.refused(error)),
+            }
+        }
+        Err(self.unsettled(last))
     }
 
     /// Sends one transaction. A table of our own cannot have changed: only the generation is looked up again.
@@ -185,45 +263,21 @@ impl Dataplane for Nftables {
     }
 
     fn apply(&mut self, phase: &Phase) -> Result<Applied, DataplaneError> {
-        let mut applied = Applied::default();
-        let before = self.held.take();
-        let mut way = before.as_ref().map(|_| phase.steps.clone());
-        for _ in 0..ATTEMPTS {
-            let todo = match way.take() {
-                Some(todo) => todo,
-                // What is there is not known: look, and do what is missing.
-                None => {
-                    applied.repaired.extend(self.reload()?);
-                    let actual = self.held.take().unwrap_or_else(|| empty(&phase.table));
-                    if let Some(before) = &before {
-                        applied.repaired.extend(between(before, &phase.table, &actual));
-                    }
-                    steps(&actual, &phase.table)
-                }
-            };
-            match self.run(&todo, &mut applied) {
-                Ok(()) => {
-                    self.held = Some(phase.table.clone());
-                    return Ok(applied);
-                }
-                Err(Error::Stale | Error::Overrun) => {}
-                // Refused because something is not as it was left: then there is a difference, and it is put right.
-                Err(error @ Error::Kernel { .. }) => {
-                    let found = applied.repaired.len();
-                    applied.repaired.extend(self.reload()?);
-                    let (Some(before), Some(actual)) = (&before, self.held.take()) else {
-                        return Err(self.refused(error));
-                    };
-                    applied.repaired.extend(between(before, &phase.table, &actual));
-                    if applied.repaired.len() == found {
-                        return Err(self.refused(error));
-                    }
-                    way = Some(steps(&actual, &phase.table));
-                }
-                Err(error) => return Err(self.refused(error)),
-            }
+        let applied = self.go(phase);
+        if applied.is_ok() {
+            self.put.clear();
+            self.passing.clear();
+        } else {
+            // Now the kernel may hold some of this phase too. What it held before earlier errors is in the phases that
+            // came after them.
+            let (lasting, brought) = on_the_way(self.put.last().unwrap_or(&phase.table), &phase.steps);
+            self.passing.extend(brought);
+            self.put.push(lasting);
+            self.put.drain(..self.put.len().saturating_sub(PUT));
         }
-        Err(DataplaneError::Unsettled { table: self.id.to_string(), attempts: ATTEMPTS })
+        self.put.push(phase.table.clone());
+        self.sure = applied.is_ok();
+        applied
     }
 
     fn counters(&mut self) -> Result<BTreeMap<ChainMeaning, Counter>, DataplaneError> {
@@ -240,14 +294,14 @@ impl Dataplane for Nftables {
 
     fn verify(&mut self, expected: &Table) -> Result<Vec<Difference>, DataplaneError> {
         let Some(state) = self.state()? else {
-            self.held = None;
+            self.sure = false;
             return Ok(vec![Difference::NoTable]);
         };
-        let mut out: Vec<Difference> = state.foreign.into_iter().map(Difference::Foreign).collect();
+        let mut out: Vec<Difference> = state.foreign.iter().map(foreign_difference).collect();
         out.extend(differences(expected, &state.table));
         if !out.is_empty() {
             // The next phase starts from what is there.
-            self.held = None;
+            self.sure = false;
         }
         Ok(out)
     }
@@ -257,6 +311,17 @@ impl Dataplane for Nftables {
     }
 }
 
-fn empty(like: &Table) -> Table {
-    Table { family: like.family, name: like.name.clone(), maps: BTreeMap::new(), chains: BTreeMap::new() }
+fn foreign_difference(foreign: &Foreign) -> Difference {
+    let (Foreign::Chain(name) | Foreign::Map(name)) = foreign;
+    Difference::Foreign(name.clone())
+}
+
+fn removal(foreign: &Foreign) -> Vec<Change> {
+    match foreign {
+        Foreign::Map(map) => vec![Change::DeleteMap { map: map.clone() }],
+        Foreign::Chain(chain) => vec![
+            Change::SetRules { chain: chain.clone(), replace: true, rules: Vec::new() },
+            Change::DeleteChain { chain: chain.clone() },
+        ],
+    }
 }

@@ -5,8 +5,12 @@
 //! fails, unless `TORTIE_ALLOW_SKIP=1`.
 
 mod cluster;
+mod faults;
+mod neighbours;
 mod replace;
 mod sandbox;
+#[path = "../support/mod.rs"]
+mod support;
 mod table;
 mod wire;
 
@@ -20,6 +24,9 @@ fn trial(name: &str, test: fn()) -> Trial {
 }
 
 fn main() -> ExitCode {
+    if let Some(orders) = std::env::var_os(faults::ORDERS) {
+        return faults::die(&orders.into_string().expect("numbers"));
+    }
     let arguments = Arguments::from_args();
     if let Err(reason) = sandbox::enter() {
         if std::env::var_os("TORTIE_ALLOW_SKIP").is_some_and(|v| v == "1") {
@@ -31,5 +38,6 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    libtest_mimic::run(&arguments, [table::trials(), replace::trials()].into_iter().flatten().collect()).exit_code()
+    let trials = [table::trials(), faults::trials(), neighbours::trials(), replace::trials()];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -3,10 +3,10 @@
 use libtest_mimic::Trial;
 use tortie_dataplane::{Dataplane, DataplaneError, Difference, Nftables, NftablesOptions, Protection};
 use tortie_netlink::nft::{Batch, Op, Place, TableFlags, TableId};
-use tortie_netlink::{Buffers, Protocol, Socket};
+use tortie_netlink::{Buffers, Errno, Protocol, Socket, Tap};
 use tortie_plan::nft::{Denial, Lowering, Options, Phase, Target, phases};
 use tortie_plan::{Compiler, Plan};
-use tortie_ruleset::{Chain, Element, Expr, Family, Rule, Table, Verdict};
+use tortie_ruleset::{Chain, Element, Expr, Family, KeyType, MapKind, MapSpec, Rule, Table, Verdict};
 
 use crate::cluster::{cluster, facts};
 use crate::sandbox::nft_list;
@@ -18,11 +18,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("table::every_option_loads", every_option_loads),
         trial("table::a_transition_through_small_transactions", a_transition_through_small_transactions),
         trial("table::nft_lists_it", nft_lists_it),
+        trial("table::two_at_once", two_at_once),
         trial("table::nobody_else_can_change_it", nobody_else_can_change_it),
         trial("table::a_new_process_takes_over", a_new_process_takes_over),
         trial("table::changes_by_others_are_found_and_mended", changes_by_others_are_found_and_mended),
+        trial("table::what_tortie_has_no_word_for_is_removed", what_tortie_has_no_word_for_is_removed),
         trial("table::others_may_change_their_own", others_may_change_their_own),
-        trial("table::lost_answers_are_made_up_for", lost_answers_are_made_up_for),
+        trial("table::so_many_refusals_that_they_are_lost", so_many_refusals_that_they_are_lost),
         trial("table::a_table_that_is_gone_is_made_again", a_table_that_is_gone_is_made_again),
     ]
 }
@@ -128,6 +130,21 @@ fn check_listing(text: &str, table: &Table) {
     }
 }
 
+fn two_at_once() {
+    for own in [true, false] {
+        let options = NftablesOptions { own, ..NftablesOptions::default() };
+        let first = open(options.clone());
+        let second = Nftables::open(options.clone()).expect_err("the table is taken");
+        let words =
+            "table inet tortie belongs to another process that is still running; end it, or use another table name";
+        assert_eq!(second.to_string(), words);
+        // Another table is another matter.
+        open(NftablesOptions { table: "tortie2".to_owned(), ..options.clone() });
+        drop(first);
+        open(options);
+    }
+}
+
 fn nobody_else_can_change_it() {
     let mut dataplane = open(NftablesOptions::default());
     let table = load(&mut dataplane, 1);
@@ -208,6 +225,42 @@ fn changes_by_others_are_found_and_mended() {
     assert!(repaired.contains(&expected[0]) && repaired.contains(&expected[1]), "{repaired:?}");
 }
 
+/// Declares every set of a kind that tortie does not have.
+#[derive(Debug)]
+struct OtherKind;
+
+impl Tap for OtherKind {
+    fn send(&mut self, datagram: &mut Vec<u8>) -> Result<(), Errno> {
+        // NFTA_SET_KEY_TYPE: a mark.
+        let key_type = [8, 0, 4, 0, 0, 0, 0, 19];
+        let at = datagram.windows(key_type.len()).position(|w| w == key_type).expect("the type of a key");
+        datagram[at + 7] = 63;
+        Ok(())
+    }
+}
+
+fn what_tortie_has_no_word_for_is_removed() {
+    let mut dataplane = open(plain());
+    let table = load(&mut dataplane, 1);
+    let spec = MapSpec {
+        key: vec![KeyType::Mark],
+        data: None,
+        kind: MapKind::Hash,
+        size: None,
+        counter: false,
+        timeout: false,
+    };
+    let add = [Op::AddMap { table: TableId::from(&table), map: "odd".into(), spec }];
+    let mut other = stranger();
+    other.set_tap(Box::new(OtherKind));
+    commit(&mut other, &add).expect("commit");
+    let told = [Difference::Foreign("odd".into())];
+    assert_eq!(dataplane.verify(&table).expect("read"), told);
+    let mended = dataplane.apply(&Phase { after_grace: false, steps: vec![], table: table.clone() }).expect("mend");
+    assert_eq!(mended.repaired, told);
+    assert_eq!(dataplane.verify(&table).expect("read"), []);
+}
+
 fn load_only(turn: u32, actual: &Table) -> Table {
     Lowering::new(Options::default(), Some(actual)).start(&plan(turn)).remove(0).table
 }
@@ -232,17 +285,19 @@ fn others_may_change_their_own() {
     }
 }
 
-fn lost_answers_are_made_up_for() {
+fn so_many_refusals_that_they_are_lost() {
     let buffers = Buffers { send: 1 << 20, receive: 2 << 10 };
     let mut dataplane = open(NftablesOptions { buffers, ..plain() });
     let table = load(&mut dataplane, 1);
-    // A phase that deletes what is not there. Every refusal is answered, and so many answers do not fit: what became
-    // of the transaction is not known.
+    // A phase that deletes what is not there. Every refusal is answered, and so many answers do not fit.
     let mut imagined = table.clone();
-    imagined.chains.extend((0..2000).map(|n| (format!("absent{n}"), Chain::default())));
-    for phase in phases(&imagined, &[Target { table: table.clone(), after_grace: false }]) {
-        dataplane.apply(&phase).unwrap_or_else(|e| panic!("{e}"));
-    }
+    imagined.chains.extend((0..2000).map(|n| (format!("absent{n:04}"), Chain::default())));
+    let wrong = phases(&imagined, &[Target { table: table.clone(), after_grace: false }]);
+    let refused = dataplane.apply(&wrong[0]).expect_err("nothing of that is there");
+    let expected = "cannot change table inet tortie: delete chain absent0000 of table inet tortie: No such file";
+    assert!(refused.to_string().starts_with(expected), "{refused}");
+    // Tried again, it is found that there is nothing to do.
+    assert_eq!(dataplane.apply(&wrong[0]).expect("apply").repaired, []);
     assert_eq!(dataplane.verify(&table).expect("read"), []);
 }
 

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tortie_model::Family;
-use tortie_ruleset::{DataType, Element, MapSpec, Table};
+use tortie_ruleset::{Chain, Data, DataType, Element, Expr, MapSpec, Table, Verdict};
 
 use super::change::{Change, Group, Step};
 use super::layout::Slot;
@@ -20,7 +20,7 @@ use super::layout::Slot;
 /// The steps from `old` to `new`, of which at most the last is [`Step::Collect`].
 #[must_use]
 pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
-    let difference = Difference { old, new };
+    let difference = Difference { old, new, unfinished: unfinished(old, new) };
     let mut steps = vec![Step::Extend(difference.fresh())];
     let changed = difference.changed();
     let mut in_order: Vec<&Changed<'_>> = changed.iter().collect();
@@ -55,6 +55,45 @@ pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
 struct Difference<'a> {
     old: &'a Table,
     new: &'a Table,
+    /// Chains that somebody began to fill and no packet gets to.
+    unfinished: BTreeSet<&'a str>,
+}
+
+/// Chains of both tables, with other rules, that nothing leads to in the old one: what an attempt that was cut short
+/// left behind.
+fn unfinished<'a>(old: &'a Table, new: &'a Table) -> BTreeSet<&'a str> {
+    let differs = |(name, chain): &(&'a String, &'a Chain)| {
+        chain.base.is_none() && new.chains.get(*name).is_some_and(|c| c.base.is_none() && c.rules != chain.rules)
+    };
+    let mut out: BTreeSet<&str> = old.chains.iter().filter(differs).map(|(name, _)| &**name).collect();
+    if out.is_empty() {
+        return out;
+    }
+    let mut todo: Vec<&str> = old.chains.iter().filter(|(_, c)| c.base.is_some()).map(|(name, _)| &**name).collect();
+    let mut seen: BTreeSet<&str> = todo.iter().copied().collect();
+    while let Some(chain) = todo.pop() {
+        let rules = old.chains.get(chain).map_or(&[][..], |c| &c.rules);
+        for expr in rules.iter().flat_map(|r| &r.exprs) {
+            let leads_to: Vec<&Verdict> = match expr {
+                Expr::Verdict(verdict) => vec![verdict],
+                Expr::Lookup { map, verdict: true, .. } => {
+                    let elements = old.maps.get(map).map_or(&[][..], |(_, elements)| elements);
+                    let data = elements.iter().filter_map(Element::data);
+                    data.filter_map(|d| if let Data::Verdict(v) = d { Some(v) } else { None }).collect()
+                }
+                _ => continue,
+            };
+            for verdict in leads_to {
+                if let Verdict::Goto(next) | Verdict::Jump(next) = verdict
+                    && seen.insert(next)
+                {
+                    todo.push(next);
+                }
+            }
+        }
+    }
+    out.retain(|chain| !seen.contains(chain));
+    out
 }
 
 /// When the change of a key is made.
@@ -88,6 +127,10 @@ impl<'a> Difference<'a> {
             maps().map(|(map, (spec, _))| Change::AddMap { map: map.clone(), spec: spec.clone() }).collect();
         out.extend(chains().map(|(chain, _)| Change::AddChain { chain: chain.clone(), base: None }));
         out.extend(filled(false));
+        out.extend(self.unfinished.iter().filter_map(|chain| {
+            let rules = self.new.chains.get(*chain)?.rules.clone();
+            Some(Change::SetRules { chain: (*chain).to_owned(), replace: true, rules })
+        }));
         out.extend(chains().filter(|(_, c)| !c.rules.is_empty()).map(|(chain, c)| Change::SetRules {
             chain: chain.clone(),
             replace: false,
@@ -141,10 +184,11 @@ impl<'a> Difference<'a> {
         there.flat_map(|(_, (_, elements))| elements.iter().map(Key::of)).collect()
     }
 
-    /// Chains that both tables have, with other rules; and new base chains, last: nothing filters before they are there.
+    /// Chains that both tables have, with other rules; and base chains, last: nothing filters before they are there.
     fn switched(&self) -> Vec<Change> {
         let mut out = Vec::new();
-        for (name, chain) in &self.new.chains {
+        let of = |base: bool| self.new.chains.iter().filter(move |(_, c)| c.base.is_some() == base);
+        for (name, chain) in of(false).chain(of(true)).filter(|(name, _)| !self.unfinished.contains(name.as_str())) {
             match self.old.chains.get(name) {
                 Some(old) if old == chain => continue,
                 Some(old) if old.base == chain.base => {}
