@@ -379,15 +379,17 @@ impl Cluster {
         self.nodes.iter()
     }
 
-    /// What the kernels of the nodes hold other than they should, by node and in words; empty when all is well.
+    /// What the kernels of the nodes hold other than they should, or held and was put right since this was last asked, by
+    /// node and in words; empty when all is well.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn verify(&mut self) -> Result<Vec<(Arc<str>, String)>, ClusterError> {
         let mut out = Vec::new();
         for (name, node) in &mut self.nodes {
+            let mended = node.mended().into_iter().map(|d| format!("{d}; it was put right"));
             let differences = node.verify().map_err(ClusterError::node(name))?;
-            out.extend(differences.into_iter().map(|d| (name.clone(), d)));
+            out.extend(mended.chain(differences).map(|d| (name.clone(), d)));
         }
         Ok(out)
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tortie_dataplane::{Counter, Dataplane, DataplaneError, Nftables, NftablesOptions, Protection};
-use tortie_netlink::Buffers;
 use tortie_netlink::conntrack::OpenedListener;
 use tortie_netlink::nflog::{LogListener, LogOptions};
+use tortie_netlink::{Buffers, Tap};
 use tortie_plan::nft::{ChainMeaning, Lowering, Options, Phase, phases};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
 use tortie_policy::{Delta, Index, PodKey};
@@ -71,6 +71,14 @@ pub enum NodeError {
     /// The plan could not be put in force, or not be read back.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
+    /// Records cannot be listened to.
+    #[error("cannot listen to records: {source}; if another program listens to group {group}, choose another")]
+    Listen {
+        /// The group.
+        group: u16,
+        /// Why not.
+        source: tortie_netlink::Error,
+    },
     /// Records are read already.
     #[error("somebody reads the records of this node already")]
     Watched,
@@ -106,7 +114,13 @@ pub struct Node {
     listener: Option<LogListener>,
     history: Arc<RwLock<History>>,
     todo: VecDeque<(Instant, Todo)>,
+    /// What was begun was refused: the kernel holds something between two plans.
+    astray: bool,
+    /// Changes were taken for which there is no plan yet.
+    behind: bool,
     swept: Swept,
+    /// What others had changed and was put right, in words.
+    mended: Vec<String>,
 }
 
 impl Node {
@@ -115,23 +129,18 @@ impl Node {
     /// # Errors
     /// When the kernel lacks what is needed, or refuses it.
     pub fn open(facts: NodeFacts, options: NodeOptions) -> Result<Self, NodeError> {
+        let mut dataplane =
+            Nftables::open(NftablesOptions { table: options.lowering.table.clone(), ..options.dataplane.clone() })?;
         let connections =
             Connections::open(options.lowering.revoked_bit).map_err(netlink("open connection tracking"))?;
         let log = LogOptions { threshold: 1, ..LogOptions::default() };
-        let listener =
-            LogListener::bind(options.lowering.log_group, log).map_err(netlink("listen to denied packets"))?;
-        let mut dataplane =
-            Nftables::open(NftablesOptions { table: options.lowering.table.clone(), ..options.dataplane.clone() })?;
+        let group = options.lowering.log_group;
+        let listener = LogListener::bind(group, log).map_err(|source| NodeError::Listen { group, source })?;
         let actual = dataplane.read()?;
         Ok(Self {
             history: Arc::new(RwLock::new(History::new(options.generations))),
             lowering: Lowering::new(options.lowering.clone(), actual.as_ref()),
-            held: actual.unwrap_or_else(|| Table {
-                family: Family::Inet,
-                name: options.lowering.table.clone(),
-                maps: BTreeMap::new(),
-                chains: BTreeMap::new(),
-            }),
+            held: actual.unwrap_or_else(|| empty(&options.lowering.table)),
             options,
             facts,
             index: Index::default(),
@@ -141,8 +150,16 @@ impl Node {
             connections,
             listener: Some(listener),
             todo: VecDeque::new(),
+            astray: false,
+            behind: false,
             swept: Swept::default(),
+            mended: Vec::new(),
         })
+    }
+
+    /// Lets what is said to nf_tables from now on go through `tap`.
+    pub fn set_tap(&mut self, tap: Box<dyn Tap>) {
+        self.dataplane.set_tap(tap);
     }
 
     /// The records of this node: denied packets, and allowed ones that policy or options ask to be logged. They can be had
@@ -169,11 +186,12 @@ impl Node {
     ///
     /// # Errors
     /// When the kernel refuses: then it holds the old plan, or one on the way to the new one, and never an open one.
+    /// The changes are not forgotten: the next [`Node::tick`] or update goes on.
     pub fn update(&mut self, change: Change, now: Instant) -> Result<(), NodeError> {
-        // A number is free for another meaning only when its last use is gone: finish what was begun.
-        while let Some((_, todo)) = self.todo.pop_front() {
-            self.carry_out(todo)?;
-        }
+        // A number is free for another meaning only when its last use is gone: finish what was begun. Where that
+        // cannot be, these changes may be the cure.
+        let finished = self.finish();
+        self.astray |= finished.is_err() && matches!(self.todo.front(), Some((_, Todo::Phase(_))));
         for delta in change.deltas {
             self.index.apply(delta);
         }
@@ -181,33 +199,8 @@ impl Node {
             self.facts.interfaces.remove(pod);
         }
         self.facts.interfaces.extend(change.attached);
-        let transition = self.compiler.advance(&self.index, &self.facts);
-        {
-            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            for plan in [&transition.withdrawn, &transition.during, &transition.after] {
-                history.record(plan);
-            }
-        }
-        let targets = if std::mem::replace(&mut self.enforces, true) {
-            self.lowering.advance(&transition)
-        } else {
-            self.lowering.start(&transition.after)
-        };
-        let mut due = now;
-        for phase in phases(&self.held, &targets) {
-            if phase.after_grace {
-                due += self.options.grace;
-                self.todo.push_back((due, Todo::Phase(Box::new(phase))));
-            } else {
-                self.carry_out(Todo::Phase(Box::new(phase)))?;
-            }
-        }
-        if self.options.revoke {
-            self.carry_out(Todo::Sweep)?;
-            // A packet that was decided before the flip may have opened a connection after this first look.
-            self.todo.push_back((due.max(now + self.options.grace), Todo::Sweep));
-        }
-        Ok(())
+        self.behind = true;
+        self.advance(now)
     }
 
     /// Does what has come due; tells when to call again, or that nothing is left.
@@ -215,28 +208,123 @@ impl Node {
     /// # Errors
     /// As [`Node::update`].
     pub fn tick(&mut self, now: Instant) -> Result<Option<Instant>, NodeError> {
-        while let Some((at, _)) = self.todo.front() {
-            if *at > now {
-                return Ok(Some(*at));
-            }
-            let (_, todo) = self.todo.pop_front().expect("there is a first one");
-            self.carry_out(todo)?;
+        if self.behind {
+            self.advance(now)?;
         }
-        Ok(None)
+        self.go_on(now)?;
+        Ok(self.todo.front().map(|(at, _)| *at))
     }
 
-    fn carry_out(&mut self, todo: Todo) -> Result<(), NodeError> {
-        match todo {
-            Todo::Phase(phase) => {
-                self.dataplane.apply(&phase)?;
-                self.held = phase.table;
-            }
-            Todo::Sweep => {
-                let swept = self.connections.sweep(&self.index, &self.facts);
-                self.swept = swept.map_err(netlink("judge tracked connections"))?;
+    /// Plans what the cluster is now, and does what cannot wait.
+    fn advance(&mut self, now: Instant) -> Result<(), NodeError> {
+        let transition = self.compiler.advance(&self.index, &self.facts);
+        {
+            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+            for plan in [&transition.withdrawn, &transition.during, &transition.after] {
+                history.record(plan);
             }
         }
+        if self.astray {
+            // What is there is a mixture of two plans, safe as it stands: the new plan is made beside it, as after
+            // another process.
+            let actual = self.dataplane.read()?;
+            self.lowering = Lowering::new(self.options.lowering.clone(), actual.as_ref());
+            self.held = actual.unwrap_or_else(|| empty(&self.options.lowering.table));
+        }
+        let targets = if self.enforces && !self.astray {
+            self.lowering.advance(&transition)
+        } else {
+            self.lowering.start(&transition.after)
+        };
+        (self.enforces, self.astray, self.behind) = (true, false, false);
+        self.todo.clear();
+        let (waiting, at_once): (Vec<Phase>, _) =
+            phases(&self.held, &targets).into_iter().partition(|phase| phase.after_grace);
+        self.todo.extend(at_once.into_iter().map(|phase| (now, Todo::Phase(Box::new(phase)))));
+        if self.options.revoke {
+            self.todo.push_back((now, Todo::Sweep));
+        }
+        let mut due = now;
+        for phase in waiting {
+            due += self.options.grace;
+            self.todo.push_back((due, Todo::Phase(Box::new(phase))));
+        }
+        if self.options.revoke {
+            // A packet that was decided before the flip may have opened a connection after this first look.
+            self.todo.push_back((due.max(now + self.options.grace), Todo::Sweep));
+        }
+        self.go_on(now)
+    }
+
+    /// Does what has come due. What fails stays, with all that comes after it.
+    fn go_on(&mut self, now: Instant) -> Result<(), NodeError> {
+        while self.todo.front().is_some_and(|(at, _)| *at <= now) {
+            self.carry_out_next()?;
+        }
         Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), NodeError> {
+        while !self.todo.is_empty() {
+            self.carry_out_next()?;
+        }
+        Ok(())
+    }
+
+    fn carry_out_next(&mut self) -> Result<(), NodeError> {
+        match self.todo.pop_front() {
+            Some((at, Todo::Phase(phase))) => match self.put(&phase) {
+                Ok(()) => self.held = phase.table,
+                Err(error) => {
+                    self.todo.push_front((at, Todo::Phase(phase)));
+                    return Err(error);
+                }
+            },
+            Some((at, Todo::Sweep)) => {
+                if let Err(error) = self.sweep() {
+                    self.todo.push_front((at, Todo::Sweep));
+                    return Err(error);
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), NodeError> {
+        let swept = self.connections.sweep(&self.index, &self.facts);
+        self.swept = swept.map_err(netlink("judge tracked connections"))?;
+        Ok(())
+    }
+
+    /// Applies a phase; where others had a hand in the table, takes down what they did.
+    fn put(&mut self, phase: &Phase) -> Result<(), NodeError> {
+        let repaired = self.dataplane.apply(phase)?.repaired;
+        self.mended.extend(repaired.iter().map(ToString::to_string));
+        Ok(())
+    }
+
+    /// Reads back what the kernel holds, and puts right what others have changed. What they did is told, as by
+    /// [`Node::mended`]; connections that were opened meanwhile are judged.
+    ///
+    /// # Errors
+    /// As [`Node::update`].
+    pub fn mend(&mut self) -> Result<Vec<String>, NodeError> {
+        let differences = self.dataplane.verify(&self.held)?;
+        if !differences.is_empty() {
+            let again = Phase { after_grace: false, steps: Vec::new(), table: self.held.clone() };
+            self.dataplane.apply(&again)?;
+            self.mended.extend(differences.iter().map(ToString::to_string));
+        }
+        if !self.mended.is_empty() && self.options.revoke {
+            self.sweep()?;
+        }
+        Ok(self.mended())
+    }
+
+    /// What others had changed and was put right since this was last asked, in words.
+    pub fn mended(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.mended)
     }
 
     /// The plan in force.
@@ -286,4 +374,8 @@ impl Node {
     pub fn protection(&self) -> Protection {
         self.dataplane.protection()
     }
+}
+
+fn empty(table: &str) -> Table {
+    Table { family: Family::Inet, name: table.to_owned(), maps: BTreeMap::new(), chains: BTreeMap::new() }
 }
