@@ -53,6 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("tortie", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan", "tortie-analysis", "tortie-lab"]),
     ("tortie-testkit", &["tortie-model", "tortie-manifest", "tortie-policy"]),
+    ("tortie-ordeal", &["tortie-model", "tortie-manifest", "tortie-ruleset", "tortie-plan", "tortie-netlink"]),
 ];
 
 /// Crates that must not be in the way of reviewing policies on other systems.
