@@ -3,6 +3,7 @@
 //! One listener a port where ports are declared. Where none are, one TCP and one UDP listener take every port by a
 //! redirect inside the host's own namespace, where no policy looks: the node still sees the port that was asked for.
 //! A program that people run there themselves keeps its ports if its socket is there when the connection comes in.
+//! Where the kernel has no SCTP sockets, raw ones take the place of its listeners.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -20,7 +21,8 @@ use tortie_ruleset::{
 use crate::{
     attachment::socket_error,
     error::LabError,
-    server::{Listener, Speaks, Transport},
+    raw, sctp,
+    server::{Doorbell, Listener, Speaks, Transport},
     table::{self, NFPROTO_IPV4, NFPROTO_IPV6, R0, of_protocol, protocol_number, to_port},
 };
 
@@ -34,9 +36,9 @@ const BACKLOG: i32 = 1024;
 /// Ports that something answers on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answers {
-    /// Every TCP and UDP port.
+    /// Every TCP, UDP and SCTP port.
     Everywhere,
-    /// These ports alone. What the kernel has no sockets for (SCTP, often) is left out.
+    /// These ports alone.
     On(Vec<(Protocol, u16)>),
 }
 
@@ -48,9 +50,14 @@ pub(crate) fn open(name: &str, addresses: &[IpAddr], answers: &Answers, dns: boo
     let mut ports: Vec<(Protocol, u16)> = Vec::new();
     match answers {
         Answers::Everywhere => {
-            table::create(&redirect_table(if dns { &DNS } else { &[] }))?;
-            for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let by_socket = |p: &Protocol| *p != Protocol::Sctp || sctp::has_sockets();
+            let (redirected, by_hand): (Vec<_>, Vec<_>) = Protocol::ALL.into_iter().partition(by_socket);
+            table::create(&redirect_table(&redirected, if dns { &DNS } else { &[] }))?;
+            for protocol in redirected {
                 listeners.extend(listener(name, addresses, protocol, CATCH_ALL_PORT, Speaks::Name)?);
+            }
+            if !by_hand.is_empty() {
+                listeners.extend(doorbells(name, addresses, None)?);
             }
         }
         Answers::On(declared) => ports.clone_from(declared),
@@ -68,7 +75,7 @@ pub(crate) fn open(name: &str, addresses: &[IpAddr], answers: &Answers, dns: boo
 }
 
 /// Listeners on a port: streams on all addresses at once, datagrams on each, as a socket bound to all of them could
-/// answer from another than it was asked on. Empty when the kernel does not have the protocol.
+/// answer from another than it was asked on. SCTP is streams, or by hand where the kernel has no sockets for it.
 pub(crate) fn listener(
     name: &str,
     addresses: &[IpAddr],
@@ -76,6 +83,9 @@ pub(crate) fn listener(
     port: u16,
     speaks: Speaks,
 ) -> Result<Vec<Listener>, LabError> {
+    if protocol == Protocol::Sctp && !sctp::has_sockets() {
+        return doorbells(name, addresses, Some(port));
+    }
     let (kind, number, transport) = match protocol {
         Protocol::Tcp => (SocketType::STREAM, ipproto::TCP, Transport::Stream),
         Protocol::Udp => (SocketType::DGRAM, ipproto::UDP, Transport::Datagram),
@@ -83,7 +93,7 @@ pub(crate) fn listener(
     };
     let addresses: Vec<IpAddr> = match transport {
         Transport::Stream => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        Transport::Datagram => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        _ => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
             .into_iter()
             .chain(addresses.iter().copied())
             .collect(),
@@ -94,7 +104,8 @@ pub(crate) fn listener(
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = match socket_with(family, kind, flags, Some(number)) {
             Ok(socket) => socket,
-            Err(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT | Errno::SOCKTNOSUPPORT) => continue,
+            // No IPv6.
+            Err(Errno::AFNOSUPPORT) => continue,
             Err(e) => return Err(socket_error(format!("{name}: open a {protocol} socket"))(e)),
         };
         let at = SocketAddr::new(address, port);
@@ -102,6 +113,18 @@ pub(crate) fn listener(
         listeners.push(Listener { socket, transport, speaks });
     }
     Ok(listeners)
+}
+
+/// Raw sockets that answer the handshakes of SCTP, on each address.
+fn doorbells(name: &str, addresses: &[IpAddr], port: Option<u16>) -> Result<Vec<Listener>, LabError> {
+    let open = |address: &IpAddr| {
+        let socket = raw::open(address.is_ipv4(), ipproto::SCTP)?;
+        bind(&socket, &SocketAddr::new(*address, 0))?;
+        let transport = Transport::Handshake(Doorbell { address: *address, port });
+        Ok(Listener { socket, transport, speaks: Speaks::Name })
+    };
+    let sockets: Result<_, Errno> = addresses.iter().map(open).collect();
+    sockets.map_err(socket_error(format!("{name}: answer SCTP by hand")))
 }
 
 fn bound(socket: &OwnedFd, at: SocketAddr, transport: Transport) -> Result<(), Errno> {
@@ -118,9 +141,9 @@ fn bound(socket: &OwnedFd, at: SocketAddr, transport: Transport) -> Result<(), E
     Ok(())
 }
 
-/// The table that sends every TCP and UDP port of a host, but `except`, to [`CATCH_ALL_PORT`].
+/// The table that sends every port of these protocols of a host, but `except`, to [`CATCH_ALL_PORT`].
 #[must_use]
-pub fn redirect_table(except: &[(Protocol, u16)]) -> Table {
+pub fn redirect_table(protocols: &[Protocol], except: &[(Protocol, u16)]) -> Table {
     let mut rules = Vec::new();
     for (protocol, port) in except {
         let mut exprs = of_protocol(protocol_number(*protocol)).to_vec();
@@ -128,9 +151,9 @@ pub fn redirect_table(except: &[(Protocol, u16)]) -> Table {
         exprs.push(Expr::Verdict(Verdict::Return));
         rules.push(Rule { exprs, comment: None });
     }
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    for protocol in protocols {
         for v4 in [true, false] {
-            rules.push(Rule { exprs: to_catch_all(protocol, v4), comment: None });
+            rules.push(Rule { exprs: to_catch_all(*protocol, v4), comment: None });
         }
     }
     // Connections of a host to itself pass the output hook alone; those to others, and to the loopback address, stay as

@@ -20,8 +20,8 @@ const AT_ONCE: usize = 192;
 /// What became of a question's packets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {
-    /// The answer; `None` when nothing was sent because this kernel does not know the protocol.
-    pub kernel: Option<Kernel>,
+    /// The answer.
+    pub kernel: Kernel,
     /// In words: who answered, or what dropped it.
     pub detail: String,
     /// Milliseconds until the answer or the drop was seen.
@@ -128,14 +128,14 @@ impl Cluster {
 fn sighting(question: &Question, outcome: Outcome, denial: Option<Denial>) -> Sighting {
     let ms = |after: Duration| Some((after.as_secs_f64() * 1e6).round() / 1e3);
     let lost = |why: &str, after| Sighting {
-        kernel: Some(Kernel::Lost { why: why.to_owned() }),
+        kernel: Kernel::Lost { why: why.to_owned() },
         detail: why.to_owned(),
         ms: after,
         denial: denial.clone(),
     };
     match outcome {
         Outcome::Answered { by, after } if question.answerers.iter().any(|a| a.name == by) => {
-            Sighting { kernel: Some(Kernel::Allow), detail: format!("{by} answered"), ms: ms(after), denial: None }
+            Sighting { kernel: Kernel::Allow, detail: format!("{by} answered"), ms: ms(after), denial: None }
         }
         Outcome::Answered { by, after } | Outcome::WrongName { by, after } => {
             let expected: Vec<_> = question.answerers.iter().map(|a| a.name.as_str()).collect();
@@ -144,7 +144,7 @@ fn sighting(question: &Question, outcome: Outcome, denial: Option<Denial>) -> Si
         Outcome::Resolved { name, addresses, after } => {
             let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             let detail = format!("{name} is {}", list.join(", "));
-            Sighting { kernel: Some(Kernel::Allow), detail, ms: ms(after), denial: None }
+            Sighting { kernel: Kernel::Allow, detail, ms: ms(after), denial: None }
         }
         Outcome::NoSuchName { after } => lost("the cluster DNS answered that there is no such name", ms(after)),
         Outcome::Refused { after } => {
@@ -155,19 +155,13 @@ fn sighting(question: &Question, outcome: Outcome, denial: Option<Denial>) -> Si
             let cause = denial.as_ref().map(|d| (d.cause.clone(), describe(d)));
             match cause {
                 Some((Cause::Policy { .. }, detail)) => {
-                    Sighting { kernel: Some(Kernel::Deny), detail, ms: ms(after), denial }
+                    Sighting { kernel: Kernel::Deny, detail, ms: ms(after), denial }
                 }
                 Some((_, detail)) => lost(&format!("dropped, but not by policy: {detail}"), ms(after)),
                 None => lost("dropped by something that left no record", ms(after)),
             }
         }
         Outcome::Silent => lost("no answer within a second, and no drop was seen", None),
-        Outcome::Unsupported => Sighting {
-            kernel: None,
-            detail: "not sent: this kernel has no such protocol".to_owned(),
-            ms: None,
-            denial: None,
-        },
         Outcome::Failed { why } => lost(&format!("could not be sent: {why}"), None),
     }
 }

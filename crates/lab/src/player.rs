@@ -117,8 +117,8 @@ fn observe(cluster: &mut Cluster, case: &str, scene: &Scene) -> Result<StepRepor
     let sightings = cluster.observe(&questions)?;
     let observations = scene.asked.iter().zip(sightings).map(|(asked, sighting)| {
         let plan = asked.answer_of(&scene.index, |from, to, traffic| cluster.plan_passes(from, to, traffic));
-        let kernel = sighting.kernel.map(|kernel| attributed(asked, kernel, sighting.denial.as_ref()));
-        asked.observed(case, &scene.step, plan, kernel, sighting.ms)
+        let kernel = attributed(asked, sighting.kernel, sighting.denial.as_ref());
+        asked.observed(case, &scene.step, plan, Some(kernel), sighting.ms)
     });
     let observations = observations.collect();
     Ok(StepReport { case: case.to_owned(), step: scene.step.clone(), actions: scene.actions.clone(), observations })

@@ -17,7 +17,7 @@ pub use engine::{DropNotice, Prepared, ProbeRun, Prober};
 
 /// How long a probe waits for an answer unless told otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(1);
-/// How often ICMP and UDP probes are repeated until then. TCP repeats by itself.
+/// How often probes are repeated until then, but those of connections, which repeat by themselves.
 pub const REPEAT: Duration = Duration::from_millis(200);
 
 /// What is sent.
@@ -29,7 +29,7 @@ pub enum Probe {
     Tcp(u16),
     /// A UDP datagram; the answer begins with a name.
     Udp(u16),
-    /// An SCTP association, where the kernel has SCTP.
+    /// An SCTP association; where the kernel has no SCTP sockets, its first packet. See [`crate::sctp`].
     Sctp(u16),
     /// DNS queries for A and AAAA over UDP, for each of these full names in turn until one exists; see
     /// [`crate::resolver::candidates`].
@@ -120,7 +120,7 @@ pub enum Outcome {
         /// Time from the first packet.
         after: Duration,
     },
-    /// Refused by a TCP reset or "port unreachable".
+    /// Refused by a TCP reset, an SCTP abort, or "port" or "protocol unreachable".
     Refused {
         /// Time from the first packet.
         after: Duration,
@@ -139,8 +139,6 @@ pub enum Outcome {
     },
     /// Nothing came back before the deadline, and nobody saw a drop.
     Silent,
-    /// The kernel here has no such protocol.
-    Unsupported,
     /// The lab could not send it.
     Failed {
         /// Why.

@@ -1,12 +1,14 @@
 //! The one thread that answers for every pod, node and outside host.
 //!
 //! On TCP it writes a line with the name of whom it answers for when a connection comes in, and then echoes what it
-//! reads. On UDP it answers each datagram with such a line and the datagram. Port 53 of the cluster's DNS pods speaks
-//! DNS instead, unless what comes in starts with [`HELLO`].
+//! reads. On UDP it answers each datagram with such a line and the datagram. On SCTP it does as on TCP; where the kernel
+//! has no sockets for it, it answers the first packet of each association, see [`crate::sctp`]. Port 53 of the cluster's
+//! DNS pods speaks DNS instead, unless what comes in starts with [`HELLO`].
 
 use std::{
     collections::HashMap,
     io,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::JoinHandle,
 };
@@ -22,6 +24,7 @@ use rustix::{
 use crate::{
     dns::{self, Zone},
     error::LabError,
+    raw, sctp,
 };
 
 /// How a prober begins, so that a DNS server too says who it is.
@@ -32,13 +35,30 @@ const MAX_CONNECTIONS: usize = 4096;
 /// The largest UDP datagram.
 const CHUNK: usize = 64 << 10;
 
-/// Stream or datagram.
+/// How a socket is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// TCP, SCTP one-to-one.
     Stream,
     /// UDP.
     Datagram,
+    /// SCTP by hand, on a raw socket.
+    Handshake(Doorbell),
+}
+
+/// Where SCTP is answered by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Doorbell {
+    /// The address that the socket is bound to.
+    pub(crate) address: IpAddr,
+    /// The port; `None`: every one.
+    pub(crate) port: Option<u16>,
+}
+
+impl Doorbell {
+    fn is(&self, address: IpAddr, port: u16) -> bool {
+        self.address == address && self.port.is_none_or(|own| own == port)
+    }
 }
 
 /// What is spoken on a socket.
@@ -99,6 +119,7 @@ struct Source {
 enum Role {
     Listens,
     Datagrams,
+    Handshakes(Doorbell),
     /// A connection, with the bytes of an unfinished DNS request.
     Connection(Vec<u8>),
 }
@@ -137,6 +158,11 @@ impl Server {
             let role = match transport {
                 Transport::Stream => Role::Listens,
                 Transport::Datagram => Role::Datagrams,
+                // As with sockets, a port has one owner; nodes and the pods in their network share an address.
+                Transport::Handshake(Doorbell { address, port: Some(port) }) if state.answers(address, port) => {
+                    continue;
+                }
+                Transport::Handshake(doorbell) => Role::Handshakes(doorbell),
             };
             let source = Source { owner, name: Arc::clone(&name), socket, speaks, role };
             self.shared
@@ -171,6 +197,11 @@ impl State {
     fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// Whether a handshake with this port of an address is answered.
+    fn answers(&self, address: IpAddr, port: u16) -> bool {
+        self.sources.values().any(|s| matches!(&s.role, Role::Handshakes(doorbell) if doorbell.is(address, port)))
     }
 
     /// Whether there was a connection to close.
@@ -234,6 +265,10 @@ impl Shared {
         match &mut source.role {
             Role::Listens => self.accept(state, key),
             Role::Datagrams => self.datagrams(source, chunk),
+            Role::Handshakes(doorbell) => {
+                let doorbell = *doorbell;
+                handshakes(state, key, doorbell, chunk);
+            }
             Role::Connection(pending) => {
                 let open = loop {
                     match recv(&source.socket, &mut *chunk, RecvFlags::empty()) {
@@ -337,6 +372,28 @@ impl Shared {
 
     fn zone(&self) -> std::sync::RwLockReadGuard<'_, Zone> {
         self.zone.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers the first packets of SCTP associations. A raw socket gets those to all ports of its address.
+fn handshakes(state: &State, key: u64, doorbell: Doorbell, chunk: &mut [u8]) {
+    let Some(source) = state.sources.get(&key) else { return };
+    loop {
+        let (len, from) = match recvfrom(&source.socket, &mut *chunk, RecvFlags::empty()) {
+            Ok((_, len, Some(from))) => (len, from),
+            Ok((_, _, None)) | Err(Errno::INTR) => continue,
+            Err(_) => return,
+        };
+        let packet = raw::body(doorbell.address.is_ipv4(), &chunk[..len]);
+        let Some(init) = packet.and_then(sctp::Init::parse) else { continue };
+        let answer = if doorbell.is(doorbell.address, init.destination_port) {
+            init.accepted(&source.name)
+        } else if state.answers(doorbell.address, init.destination_port) {
+            continue;
+        } else {
+            init.refused()
+        };
+        let _ = sendto(&source.socket, &answer, SendFlags::empty(), &from as &SocketAddrAny);
     }
 }
 

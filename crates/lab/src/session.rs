@@ -245,10 +245,7 @@ impl Session {
                 from: q.from.to_string(),
                 to: q.to.as_ref().map_or_else(String::new, ToString::to_string),
                 probe: q.probe.to_string(),
-                kernel: match &sighting.kernel {
-                    Some(k) => k.answer().map_or("lost", |a| a.as_str()).to_owned(),
-                    None => "not sent".to_owned(),
-                },
+                kernel: sighting.kernel.answer().map_or("lost", |a| a.as_str()).to_owned(),
                 engine: if q.answerers.iter().all(passes) { "allow" } else { "deny" }.to_owned(),
                 detail: self.placed(sighting.detail, sighting.denial.as_ref()),
                 ms: sighting.ms,

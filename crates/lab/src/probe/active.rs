@@ -20,7 +20,12 @@ use rustix::{
 };
 
 use super::{FlowTuple, Outcome, Probe, ProbeSpec, echo};
-use crate::{server::HELLO, sockopt::report_icmp_errors};
+use crate::{
+    raw,
+    sctp::{self, Reply},
+    server::HELLO,
+    sockopt::report_icmp_errors,
+};
 
 /// A probe with a bound socket.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(super) struct Active {
 enum Stage {
     Ping,
     Datagram,
+    /// SCTP by hand.
+    Handshake(sctp::Init),
     /// Not connected yet, or waiting for a line.
     Stream {
         connected: bool,
@@ -71,32 +78,31 @@ impl Active {
         spec: ProbeSpec,
         id: u16,
         nonce: u64,
-        ports: impl Iterator<Item = u16>,
+        mut ports: impl Iterator<Item = u16>,
     ) -> Result<Self, Outcome> {
         let v4 = spec.source.is_ipv4();
         let (kind, protocol) = match (&spec.probe, v4) {
             (Probe::Ping, true) => (SocketType::RAW, ipproto::ICMP),
             (Probe::Ping, false) => (SocketType::RAW, ipproto::ICMPV6),
             (Probe::Tcp(_), _) => (SocketType::STREAM, ipproto::TCP),
-            (Probe::Sctp(_), _) => (SocketType::STREAM, ipproto::SCTP),
+            (Probe::Sctp(_), _) if sctp::has_sockets() => (SocketType::STREAM, ipproto::SCTP),
+            (Probe::Sctp(_), _) => (SocketType::RAW, ipproto::SCTP),
             (Probe::Udp(_) | Probe::Dns(_), _) => (SocketType::DGRAM, ipproto::UDP),
         };
         let family = if v4 { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = match socket_with(family, kind, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, Some(protocol)) {
-            Ok(socket) => socket,
-            Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Err(Outcome::Unsupported),
-            Err(e) => return Err(failed("open a socket", e)),
-        };
+        let socket = socket_with(family, kind, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, Some(protocol))
+            .map_err(|e| failed("open a socket", e))?;
         if kind == SocketType::STREAM {
             // Closed by a reset: no TIME_WAIT that would use up ports.
             sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).map_err(|e| failed("SO_LINGER", e))?;
         }
         let (protocol, destination_port) = spec.probe.target(spec.destination);
-        let source_port = if spec.probe == Probe::Ping {
+        let source_port = if kind == SocketType::RAW {
             bind_first(&socket, spec.source, [0].into_iter())?;
-            // Here and not on start: a raw socket without a peer is told the errors of all other pings.
+            // Here and not on start: a raw socket without a peer is told the errors of all other probes.
             connect(&socket, &SocketAddr::new(spec.destination, 0)).map_err(|e| error_after(e, Duration::ZERO))?;
-            id
+            // Nobody else in the namespace has SCTP ports where it is done by hand, so the next one is free.
+            if spec.probe == Probe::Ping { id } else { ports.next().unwrap_or(id) }
         } else {
             bind_first(&socket, spec.source, ports)?
         };
@@ -106,6 +112,10 @@ impl Active {
         let stage = match &spec.probe {
             Probe::Ping => Stage::Ping,
             Probe::Udp(_) => Stage::Datagram,
+            Probe::Sctp(_) if kind == SocketType::RAW => {
+                let tag = u32::try_from(nonce & 0xffff_ffff).expect("four bytes").max(1);
+                Stage::Handshake(sctp::Init { source_port, destination_port, tag })
+            }
             Probe::Tcp(_) | Probe::Sctp(_) => Stage::Stream { connected: false, line: Vec::new() },
             Probe::Dns(names) => {
                 let mut left: VecDeque<String> = names.clone().into();
@@ -129,7 +139,7 @@ impl Active {
 
     /// Sends the first packet.
     pub(super) fn start(&mut self) -> Step {
-        if !matches!(self.stage, Stage::Ping) {
+        if !matches!(self.stage, Stage::Ping | Stage::Handshake(_)) {
             let destination = SocketAddr::new(self.spec.destination, self.tuple.destination_port);
             match connect(&self.socket, &destination) {
                 Ok(()) | Err(Errno::INPROGRESS) => {}
@@ -144,6 +154,7 @@ impl Active {
         let bytes = match &self.stage {
             Stage::Ping => echo::request(self.spec.source.is_ipv4(), self.tuple.source_port, 1, &self.payload()),
             Stage::Datagram => self.payload(),
+            Stage::Handshake(init) => init.packet(),
             Stage::Stream { .. } => return Step::Wait,
             Stage::Dns { asking, .. } => match query(asking) {
                 Ok(bytes) => bytes,
@@ -212,6 +223,17 @@ impl Active {
                 };
                 if echoed != payload { Step::Wait } else { Step::Done(self.named(text(name), elapsed)) }
             }
+            Stage::Handshake(init) => {
+                let packet = raw::body(self.spec.source.is_ipv4(), bytes);
+                match packet.and_then(|p| init.reply(p)) {
+                    None => Step::Wait,
+                    Some(Reply::Refused) => Step::Done(Outcome::Refused { after: elapsed }),
+                    Some(Reply::Accepted(name)) => {
+                        let name = name.unwrap_or_else(|| "something that gives no name".to_owned());
+                        Step::Done(self.named(name, elapsed))
+                    }
+                }
+            }
             Stage::Stream { line, .. } => {
                 line.extend_from_slice(bytes);
                 match split_line(line) {
@@ -261,14 +283,13 @@ impl Active {
 
 fn error_after(errno: Errno, after: Duration) -> Outcome {
     match errno {
-        Errno::CONNREFUSED | Errno::CONNRESET | Errno::PIPE => Outcome::Refused { after },
-        Errno::HOSTUNREACH
-        | Errno::NETUNREACH
-        | Errno::ACCESS
-        | Errno::NOPROTOOPT
-        | Errno::PROTO
-        | Errno::HOSTDOWN
-        | Errno::NONET => Outcome::Unreachable { errno, after },
+        // The last two: "protocol unreachable", which ICMPv6 calls a parameter problem.
+        Errno::CONNREFUSED | Errno::CONNRESET | Errno::PIPE | Errno::NOPROTOOPT | Errno::PROTO => {
+            Outcome::Refused { after }
+        }
+        Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::ACCESS | Errno::HOSTDOWN | Errno::NONET => {
+            Outcome::Unreachable { errno, after }
+        }
         Errno::TIMEDOUT => Outcome::Silent,
         e => failed("send", e),
     }

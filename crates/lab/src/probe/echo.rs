@@ -1,5 +1,7 @@
 //! ICMP echo messages as bytes. Pure.
 
+use crate::raw;
+
 /// `ICMP_ECHO` and `ICMP_ECHOREPLY`.
 const V4: (u8, u8) = (8, 0);
 /// `ICMPV6_ECHO_REQUEST` and `ICMPV6_ECHO_REPLY`.
@@ -18,12 +20,9 @@ pub(super) fn request(v4: bool, id: u16, sequence: u16, payload: &[u8]) -> Vec<u
     message
 }
 
-/// The payload of an echo reply with this identifier, in what a raw socket received: with the IP header for IPv4,
-/// without it for IPv6.
+/// The payload of an echo reply with this identifier, in what a raw socket received.
 pub(super) fn reply(v4: bool, id: u16, received: &[u8]) -> Option<&[u8]> {
-    let header = if v4 { usize::from(received.first()? & 0xf) * 4 } else { 0 };
-    let message = received.get(header..)?;
-    let (head, payload) = message.split_first_chunk::<8>()?;
+    let (head, payload) = raw::body(v4, received)?.split_first_chunk::<8>()?;
     let kind = if v4 { V4.1 } else { V6.1 };
     (head[0] == kind && head[1] == 0 && head[4..6] == id.to_be_bytes()).then_some(payload)
 }

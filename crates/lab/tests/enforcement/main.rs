@@ -11,6 +11,7 @@ mod pins;
 mod ports;
 mod raw;
 mod revocation;
+mod sctp;
 mod spoofing;
 mod stage;
 mod talk;
@@ -53,6 +54,7 @@ fn trials(sandbox: Option<&'static Sandbox>) -> Vec<Trial> {
         flows::TESTS,
         pins::TESTS,
         ports::TESTS,
+        sctp::TESTS,
         change::TESTS,
         corners::TESTS,
     ]

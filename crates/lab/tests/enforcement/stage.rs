@@ -231,7 +231,7 @@ impl Stage {
     pub(crate) fn allowed(&mut self, from: &str, to: &str, probes: &str) -> Result {
         for (question, sighting) in self.sent(from, to, probes)? {
             let what = format!("{from} -> {to} {} {}: {}", question.probe, question.family, sighting.detail);
-            if sighting.kernel.as_ref().and_then(|k| k.answer()) != Some(true.into()) {
+            if sighting.kernel.answer() != Some(true.into()) {
                 return Err(format!("should be allowed: {what}").into());
             }
             self.agree(&question, true)?;
@@ -245,7 +245,7 @@ impl Stage {
         let mut denials = Vec::new();
         for (question, sighting) in self.sent(from, to, probes)? {
             let what = format!("{from} -> {to} {} {}: {}", question.probe, question.family, sighting.detail);
-            if sighting.kernel.as_ref().and_then(|k| k.answer()) != Some(false.into()) {
+            if sighting.kernel.answer() != Some(false.into()) {
                 return Err(format!("should be denied: {what}").into());
             }
             self.agree(&question, false)?;
@@ -258,6 +258,13 @@ impl Stage {
 
     /// Sends probes in both families.
     pub(crate) fn sent(&mut self, from: &str, to: &str, probes: &str) -> Result<Vec<(Question, Sighting)>> {
+        let questions = self.questions(from, to, probes)?;
+        let sightings = self.cluster.observe(&questions.iter().collect::<Vec<_>>())?;
+        Ok(questions.into_iter().zip(sightings).collect())
+    }
+
+    /// Probes in both families, not sent yet.
+    pub(crate) fn questions(&self, from: &str, to: &str, probes: &str) -> Result<Vec<Question>> {
         let families: &[Family] = match to.parse::<IpAddr>() {
             Ok(ip) if ip.is_ipv4() => &[Family::V4],
             Ok(_) => &[Family::V6],
@@ -269,8 +276,7 @@ impl Stage {
                 questions.push(self.question(from, to, probe, *family)?);
             }
         }
-        let sightings = self.cluster.observe(&questions.iter().collect::<Vec<_>>())?;
-        Ok(questions.into_iter().zip(sightings).collect())
+        Ok(questions)
     }
 
     fn agree(&self, question: &Question, allowed: bool) -> Result {

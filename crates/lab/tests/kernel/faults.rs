@@ -30,15 +30,14 @@ pub(crate) fn outcomes(world: &World) -> Result {
             deadline: Duration::from_millis(300),
             ..ProbeSpec::new(source, destination, probe, Some("b/three"))
         };
-        let specs: Vec<ProbeSpec> = [Probe::Ping, Probe::Tcp(80), Probe::Udp(53)].map(spec).into();
+        let specs: Vec<ProbeSpec> = [Probe::Ping, Probe::Tcp(80), Probe::Udp(53), Probe::Sctp(80)].map(spec).into();
         // The node of a link that is down knows no way, so these circle and are reported, or are lost.
         for outcome in prober.run(endpoint.netns, specs.clone())? {
             assert!(matches!(outcome, Outcome::Silent | Outcome::Unreachable { .. }), "{outcome:?}");
         }
         let prepared = prober.prepare(endpoint.netns, specs)?;
-        for (prepared, protocol) in
-            prepared.iter().zip([IpProtocol::icmp(tortie_model::Family::of(source)), IpProtocol::TCP, IpProtocol::UDP])
-        {
+        let ping = IpProtocol::icmp(tortie_model::Family::of(source));
+        for (prepared, protocol) in prepared.iter().zip([ping, IpProtocol::TCP, IpProtocol::UDP, IpProtocol::SCTP]) {
             let tuple = prepared.tuple();
             assert_eq!((tuple.source, tuple.destination, tuple.protocol), (source, destination, protocol));
             assert_ne!(tuple.source_port, 0);
@@ -51,14 +50,18 @@ pub(crate) fn outcomes(world: &World) -> Result {
             assert!(matches!(outcome, Outcome::Dropped { .. }), "{outcome:?}");
         }
     }
-    let wrong = ProbeSpec::new(
-        address(&topology, &one, true)?,
-        address(&topology, &one, true)?,
-        Probe::Tcp(80),
-        Some("b/three"),
-    );
-    let outcome = prober.run(endpoint.netns, vec![wrong])?.swap_remove(0);
-    assert!(matches!(&outcome, Outcome::WrongName { by, .. } if by == "a/one"), "{outcome:?}");
+    let two = Place::pod("a", "two");
+    for what in [Probe::Tcp(80), Probe::Udp(80), Probe::Sctp(80)] {
+        for v4 in [true, false] {
+            for to in [&one, &two] {
+                let (source, destination) = (address(&topology, &one, v4)?, address(&topology, to, v4)?);
+                let wrong = ProbeSpec::new(source, destination, what.clone(), Some("b/three"));
+                let outcome = prober.run(endpoint.netns, vec![wrong])?.swap_remove(0);
+                let by_whom = to.to_string();
+                assert!(matches!(&outcome, Outcome::WrongName { by, .. } if *by == by_whom), "{what:?}: {outcome:?}");
+            }
+        }
+    }
     Ok(())
 }
 

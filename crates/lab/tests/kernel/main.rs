@@ -8,6 +8,7 @@ mod faults;
 mod names;
 mod outside;
 mod reach;
+mod sctp;
 mod services;
 mod support;
 mod vanish;
@@ -57,11 +58,13 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 18] = [
         ("pods reach each other on one node and across nodes", reach::pods),
         ("a pod answers on its declared ports alone", reach::declared_ports),
         ("outside hosts, nodes and pods in a node's network", reach::beyond_pods),
         ("a pod keeps the addresses that it is given", reach::given_addresses),
+        ("SCTP is done by sockets where the kernel has them, otherwise by hand", sctp::means),
+        ("a node and the pods in its network share out the SCTP ports", sctp::shared_address),
         ("a service reaches all its backends in turn", services::balance),
         ("a service finds named ports and a pod reaches itself through it", services::hairpin),
         ("dns answers pods through the search list", names::search_list_works),

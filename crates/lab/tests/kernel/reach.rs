@@ -20,7 +20,15 @@ pub(crate) fn pods(world: &World) -> Result {
         for from in &places {
             for to in &places {
                 for v4 in versions {
-                    for what in [Probe::Ping, Probe::Tcp(8888), Probe::Tcp(1), Probe::Udp(53), Probe::Udp(65535)] {
+                    for what in [
+                        Probe::Ping,
+                        Probe::Tcp(8888),
+                        Probe::Tcp(1),
+                        Probe::Udp(53),
+                        Probe::Udp(65535),
+                        Probe::Sctp(1),
+                        Probe::Sctp(65535),
+                    ] {
                         let outcome = probe(&topology, &prober, from, to, *v4, what.clone())?;
                         answered(&outcome, &format!("{families:?}: {from} -> {to} {what:?}"))?;
                     }
@@ -35,20 +43,23 @@ pub(crate) fn declared_ports(world: &World) -> Result {
     let mut topology = two_nodes(&world.sandbox, Families::Dual)?;
     let ports = vec![(Protocol::Tcp, 8080), (Protocol::Udp, 5000), (Protocol::Sctp, 9000)];
     let web = PodSpec { answers: Answers::On(ports), ..PodSpec::tool("prod", "web", "node-1") };
-    topology.add_pods(&[web, PodSpec::tool("prod", "client", "node-2")])?;
+    let plain =
+        PodSpec { answers: Answers::On(vec![(Protocol::Tcp, 8080)]), ..PodSpec::tool("prod", "plain", "node-1") };
+    topology.add_pods(&[web, plain, PodSpec::tool("prod", "client", "node-2")])?;
     let prober = Prober::start()?;
-    let (client, web) = (Place::pod("prod", "client"), Place::pod("prod", "web"));
+    let [client, web, plain] = ["client", "web", "plain"].map(|name| Place::pod("prod", name));
     for v4 in [true, false] {
-        for what in [Probe::Tcp(8080), Probe::Udp(5000), Probe::Ping] {
+        for what in [Probe::Tcp(8080), Probe::Udp(5000), Probe::Sctp(9000), Probe::Ping] {
             let outcome = probe(&topology, &prober, &client, &web, v4, what.clone())?;
             answered(&outcome, &format!("declared {what:?}"))?;
         }
-        for what in [Probe::Tcp(8081), Probe::Udp(8080), Probe::Tcp(5000)] {
+        for what in [Probe::Tcp(8081), Probe::Udp(8080), Probe::Tcp(5000), Probe::Tcp(9000), Probe::Sctp(8080)] {
             let outcome = probe(&topology, &prober, &client, &web, v4, what.clone())?;
             assert!(matches!(outcome, Outcome::Refused { .. }), "undeclared {what:?}: {outcome:?}");
         }
-        let outcome = probe(&topology, &prober, &client, &web, v4, Probe::Sctp(9000))?;
-        assert!(matches!(outcome, Outcome::Answered { .. } | Outcome::Unsupported), "SCTP: {outcome:?}");
+        // Where no SCTP port is declared at all.
+        let outcome = probe(&topology, &prober, &client, &plain, v4, Probe::Sctp(8080))?;
+        assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
     }
     topology.listen(&web, Protocol::Tcp, 8081)?;
     topology.listen(&web, Protocol::Tcp, 8081)?;
@@ -77,6 +88,8 @@ pub(crate) fn beyond_pods(world: &World) -> Result {
         let mut pairs = vec![
             (&pod, &internet, Probe::Tcp(443)),
             (&internet, &pod, Probe::Udp(123)),
+            (&internet, &pod, Probe::Sctp(123)),
+            (&pod, &internet, Probe::Sctp(443)),
             (&internet, &nodes[0], Probe::Tcp(10250)),
             (&pod, &agent, Probe::Tcp(9099)),
             (&agent, &pod, Probe::Tcp(80)),

@@ -31,6 +31,7 @@ fn web(backends: Vec<Backend>) -> Service {
             tcp(80, Target::Name("http".to_owned())),
             tcp(81, Target::Number(8080)),
             ServicePort { protocol: Protocol::Udp, port: 53, target: Target::Number(5353) },
+            ServicePort { protocol: Protocol::Sctp, port: 90, target: Target::Number(9900) },
         ],
         backends,
     }
@@ -38,7 +39,7 @@ fn web(backends: Vec<Backend>) -> Service {
 
 fn two_backends(world: &World) -> Result<Topology> {
     let mut topology = two_nodes(&world.sandbox, Families::Dual)?;
-    let on = |port| Answers::On(vec![(Protocol::Tcp, port), (Protocol::Udp, 5353)]);
+    let on = |port| Answers::On(vec![(Protocol::Tcp, port), (Protocol::Udp, 5353), (Protocol::Sctp, 9900)]);
     topology.add_pods(&[
         PodSpec { answers: on(8080), ..PodSpec::tool("prod", "first", "node-1") },
         PodSpec { answers: on(9090), ..PodSpec::tool("prod", "second", "node-2") },
@@ -62,7 +63,7 @@ pub(crate) fn balance(world: &World) -> Result {
     let all: BTreeSet<String> = ["prod/first".to_owned(), "prod/second".to_owned()].into();
     for from in [Place::pod("dev", "client"), Place::Node("node-2".to_owned())] {
         for cluster in service_addresses(100, Families::Dual) {
-            for what in [Probe::Tcp(80), Probe::Udp(53)] {
+            for what in [Probe::Tcp(80), Probe::Udp(53), Probe::Sctp(90)] {
                 let mut seen = BTreeSet::new();
                 for _ in 0..4 {
                     let outcome = probe_address(&topology, &prober, &from, cluster, None, what.clone())?;
@@ -94,7 +95,7 @@ pub(crate) fn hairpin(world: &World) -> Result {
     topology.set_services(std::slice::from_ref(&first))?;
     let prober = Prober::start()?;
     for cluster in service_addresses(100, Families::Dual) {
-        for what in [Probe::Tcp(80), Probe::Tcp(81), Probe::Udp(53)] {
+        for what in [Probe::Tcp(80), Probe::Tcp(81), Probe::Udp(53), Probe::Sctp(90)] {
             let itself = Place::pod("prod", "first");
             let outcome = probe_address(&topology, &prober, &itself, cluster, Some("prod/first"), what.clone())?;
             answered(&outcome, &format!("to itself through {cluster}, {what:?}"))?;

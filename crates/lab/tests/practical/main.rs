@@ -8,6 +8,7 @@ mod fault;
 mod ground;
 mod inverted;
 mod random;
+mod request;
 mod retold;
 mod seen;
 mod shop;
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 16] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
@@ -74,6 +75,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("a link down is a lost packet, not a denied one", fault::link),
         ("a folder without a case is surveyed, and all agree", shop::surveyed),
         ("services, named ports, ranges, outside hosts and nodes", shop::asked),
+        ("a running lab sends SCTP by request", request::sctp),
         ("IPv4 alone", ground::ipv4_alone),
         ("IPv6 alone", ground::ipv6_alone),
         ("three nodes", ground::three_nodes),

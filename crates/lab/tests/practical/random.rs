@@ -162,13 +162,13 @@ fn ask(lab: &mut Lab, cluster: &Cluster, rng: &mut Rng) -> Result<(usize, usize)
         let sender = index.address_side(question.source);
         let engine = index.verdict(&sender, &answerer.side, answerer.traffic).is_allowed();
         let plan = lab.plan_passes(&sender, &answerer.side, answerer.traffic);
-        let kernel = sighting.kernel.as_ref().map(|k| k.answer());
+        let kernel = sighting.kernel.answer();
         match kernel {
-            Some(Some(Answer::Allow)) => allowed += 1,
-            Some(Some(Answer::Deny)) => denied += 1,
-            Some(None) | None => {}
+            Some(Answer::Allow) => allowed += 1,
+            Some(Answer::Deny) => denied += 1,
+            None => {}
         }
-        if engine != *wanted || plan != *wanted || kernel.is_some_and(|k| k != Some((*wanted).into())) {
+        if engine != *wanted || plan != *wanted || kernel != Some((*wanted).into()) {
             let (from, to) = (question.source, question.destination);
             wrong.push(format!(
                 "{from} -> {to} {}: reference {}, engine {}, plan {}, kernel {:?} ({})",
@@ -195,7 +195,7 @@ fn port(rng: &mut Rng, cluster: &Cluster, to: &End) -> Probe {
         let port = rng.pick(declared);
         return Probe::Port(port.protocol, port.number);
     }
-    Probe::Port(*rng.pick(&[Protocol::Tcp, Protocol::Udp]), *rng.pick(&PORTS))
+    Probe::Port(*rng.pick(&Protocol::ALL), *rng.pick(&PORTS))
 }
 
 /// Whether a packet that arrives at a pod is answered by nobody: the pod declares ports, and not this one.
