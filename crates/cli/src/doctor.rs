@@ -83,6 +83,24 @@ fn kernel(release: &str) -> Finding {
     }
 }
 
+/// SCTP, by whether the kernel has sockets for it and whether connection tracking knows its ports.
+fn sctp(sockets: bool, tracked: bool) -> Vec<Finding> {
+    let mut findings = vec![if sockets {
+        Finding::fine("SCTP sockets: SCTP probes are associations")
+    } else {
+        let cost =
+            "SCTP probes are first packets made by hand: policy decides about them all the same, no data follows";
+        Finding::lack(State::Weaker, "SCTP sockets", cost, "sudo modprobe sctp, or a kernel with CONFIG_IP_SCTP")
+    }];
+    if !tracked {
+        let cost = "to connection tracking all SCTP between two addresses is one connection: once one port is allowed, the \
+                    others are, and Services cannot translate SCTP ports";
+        let what = "connection tracking of SCTP";
+        findings.push(Finding::lack(State::Missing, what, cost, "a kernel with CONFIG_NF_CT_PROTO_SCTP"));
+    }
+    findings
+}
+
 #[cfg(target_os = "linux")]
 fn examine() -> Vec<Finding> {
     use tortie_lab::features::{Feature, features};
@@ -132,6 +150,8 @@ fn examine() -> Vec<Finding> {
     if features.missing().is_empty() {
         findings.push(Finding::fine(format!("nf_tables: all {} features that are used", Feature::ALL.len())));
     }
+    // Asked last: trying the features has loaded connection tracking.
+    findings.extend(sctp(tortie_lab::sctp::has_sockets(), tortie_lab::sctp::is_tracked()));
     findings
 }
 
@@ -167,6 +187,14 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("lab run"), "{text}");
+    }
+
+    #[test]
+    fn what_sctp_costs_is_said() {
+        let states = |sockets, tracked| sctp(sockets, tracked).iter().map(|f| f.state).collect::<Vec<_>>();
+        assert_eq!(states(true, true), [State::Fine]);
+        assert_eq!(states(false, true), [State::Weaker]);
+        assert_eq!(states(true, false), [State::Fine, State::Missing]);
     }
 
     #[test]
