@@ -15,7 +15,8 @@ use tortie_model::{IpProtocol, Protocol};
 
 pub use engine::{DropNotice, Prepared, ProbeRun, Prober};
 
-/// How long a probe waits for an answer unless told otherwise.
+/// How long a probe waits for an answer unless told otherwise, and goes on to wait while others of its prober are still
+/// being answered: of many at once on a busy machine, the last come late.
 pub const DEADLINE: Duration = Duration::from_secs(1);
 /// How often probes are repeated until then, but those of connections, which repeat by themselves.
 pub const REPEAT: Duration = Duration::from_millis(200);
@@ -62,7 +63,7 @@ pub struct ProbeSpec {
     pub probe: Probe,
     /// The name that must answer; `None`: any. A ping is answered by its destination address, not by a name.
     pub expect: Option<String>,
-    /// How long to wait for an answer.
+    /// How long to wait for an answer; see [`DEADLINE`].
     pub deadline: Duration,
 }
 
@@ -137,7 +138,7 @@ pub enum Outcome {
         /// Time from the first packet.
         after: Duration,
     },
-    /// Nothing came back before the deadline, and nobody saw a drop.
+    /// Nothing came back before the deadline, to this or to any other, and nobody saw a drop.
     Silent,
     /// The lab could not send it.
     Failed {

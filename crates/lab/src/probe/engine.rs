@@ -104,7 +104,7 @@ impl ProbeRun {
         self.tuple
     }
 
-    /// Waits for the outcome: at most the probe's deadline.
+    /// Waits for the outcome: at most the probe's deadline after the last sign of any other.
     #[must_use]
     pub fn wait(self) -> Outcome {
         self.outcome.recv().unwrap_or(Outcome::Silent)
@@ -246,11 +246,13 @@ struct Loop<'a> {
     shared: &'a Shared,
     running: HashMap<u64, Running>,
     looks: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When the last probe began, was answered, or was seen to be dropped.
+    news: Instant,
 }
 
 impl<'a> Loop<'a> {
     fn new(shared: &'a Shared) -> Self {
-        Self { shared, running: HashMap::new(), looks: BinaryHeap::new() }
+        Self { shared, running: HashMap::new(), looks: BinaryHeap::new(), news: Instant::now() }
     }
 
     fn run(&mut self) {
@@ -312,6 +314,7 @@ impl<'a> Loop<'a> {
             Ok(()) => step,
             Err(e) => Step::Done(Outcome::Failed { why: format!("epoll_ctl: {e}") }),
         };
+        self.news = now;
         self.looks.push(Reverse((next_look(&active, now, now), id)));
         self.running.insert(id, Running { active, outcome, started: now, sent: now });
         self.after(id, step);
@@ -324,6 +327,9 @@ impl<'a> Loop<'a> {
         if let Step::Done(outcome) = step
             && let Some(running) = self.running.remove(&id)
         {
+            if outcome != Outcome::Silent {
+                self.news = Instant::now();
+            }
             // Nobody waits for a run that was thrown away.
             let _ = running.outcome.send(outcome);
         }
@@ -339,6 +345,12 @@ impl<'a> Loop<'a> {
             self.looks.pop();
             let Some(running) = self.running.get_mut(&id) else { continue };
             let step = if running.started + running.active.deadline() <= now {
+                // As long as others are heard of, the machine is busy rather than the packet lost.
+                let quiet = self.news + running.active.deadline();
+                if quiet > now {
+                    self.looks.push(Reverse((quiet, id)));
+                    continue;
+                }
                 Step::Done(Outcome::Silent)
             } else {
                 running.sent = now;

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 18] = [
+    let tests: [(&str, Test); 19] = [
         ("pods reach each other on one node and across nodes", reach::pods),
         ("a pod answers on its declared ports alone", reach::declared_ports),
         ("outside hosts, nodes and pods in a node's network", reach::beyond_pods),
@@ -72,6 +72,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("a program of the user's own keeps its port", names::own_program),
         ("silence, refusal and a seen drop are told apart", faults::outcomes),
         ("a dropped probe waits until it is told", faults::drops),
+        ("a probe is not given up while others are answered", faults::patience),
         ("a link that was down works when it is up again", faults::link),
         ("removed pods leave nothing behind", faults::removal),
         ("two nodes and twelve pods", boot::twelve_pods),
