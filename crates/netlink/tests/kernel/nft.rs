@@ -9,6 +9,7 @@ use tortie_netlink::{
         Batch, Foreign, Monitor, Op, Place, TableFlags, TableId, TableState, generation, read_elements, read_table,
         read_tables,
     },
+    probe::{Feature, features},
 };
 use tortie_ruleset::{
     ChainKind, Data, DataType, Element, Expr, Family, Hook, KeyType, MapKind, Policy, Rule, Table, Verdict,
@@ -327,6 +328,9 @@ fn owned_tables_are_protected_and_adopted() {
     let mut table = empty(Family::Inet, "ours");
     table.chains.insert("in".into(), base(ChainKind::Filter, Hook::Input, 0, Policy::Accept, vec![]));
     let ops = Op::create(&table, TableFlags::OWNED);
+    if features().check(Feature::Persist).is_err() {
+        return owned_tables_go_with_their_owner(owner, &table);
+    }
     commit(&mut owner, &ops).expect("commit");
     let info = read(&mut stranger, &table).info;
     assert_eq!((info.flags, info.owner), (TableFlags::OWNED, Some(owner.port())));
@@ -340,6 +344,18 @@ fn owned_tables_are_protected_and_adopted() {
     assert_eq!(read(&mut stranger, &table).info.owner, Some(heir.port()));
     assert_eq!(commit(&mut stranger, &delete).expect_err("not ours").errno(), Some(Errno::PERM));
     commit(&mut heir, &delete).expect("delete");
+}
+
+/// Before Linux 6.9. Policy must outlive whoever programs it, so no table of ours has an owner there.
+fn owned_tables_go_with_their_owner(mut owner: Socket, table: &Table) {
+    let refused = commit(&mut owner, &Op::create(table, TableFlags::OWNED)).expect_err("the flag is not known");
+    assert_eq!(refused.errno(), Some(Errno::OPNOTSUPP));
+    let mut stranger = socket();
+    commit(&mut owner, &Op::create(table, TableFlags { owner: true, persist: false })).expect("commit");
+    let info = read(&mut stranger, table).info;
+    assert_eq!((info.flags, info.owner), (TableFlags { owner: true, persist: false }, Some(owner.port())));
+    drop(owner);
+    assert_eq!(read_tables(&mut stranger).expect("tables").len(), 0);
 }
 
 fn a_batch_must_fit_the_send_buffer() {
