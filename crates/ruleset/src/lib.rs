@@ -6,6 +6,7 @@
 
 mod chain;
 mod expr;
+pub mod lift;
 pub mod machine;
 mod map;
 

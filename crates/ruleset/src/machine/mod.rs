@@ -9,13 +9,13 @@ mod storage;
 
 use std::collections::BTreeMap;
 
-use crate::{Chain, CmpOp, CtKey, Data, Expr, Hook, MetaKey, PayloadBase, Policy, Reg, Rule, Table, Verdict};
+use crate::{Chain, ChainKind, CmpOp, CtKey, Data, Expr, Hook, MetaKey, PayloadBase, Policy, Reg, Rule, Table, Verdict};
 
 pub use packet::{Connection, Interface, Packet};
-use storage::Storage;
+pub(crate) use storage::Storage;
 
 /// Most nested jumps (`NFT_JUMP_STACK_SIZE`).
-const JUMPS: usize = 16;
+pub(crate) const JUMPS: usize = 16;
 
 /// Why the machine cannot go on. The kernel would have refused such a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,8 +50,8 @@ pub enum Fault {
         /// The expression.
         expression: String,
     },
-    /// More nested jumps than the kernel's stack holds.
-    #[error("chain {chain}, rule {rule}: more than sixteen nested jumps")]
+    /// More nested jumps than the kernel's stack holds, or chains that lead to each other in a circle.
+    #[error("chain {chain}, rule {rule}: more than sixteen nested jumps, or a circle")]
     Depth {
         /// Chain.
         chain: String,
@@ -108,6 +108,10 @@ impl<'a> Machine<'a> {
         base.sort_by_key(|(b, name)| (b.priority, *name));
         let mut run = Run { fate: Fate::Accept, counted: Vec::new(), logged: Vec::new() };
         for (attachment, name) in base {
+            // Address translation is asked once per connection.
+            if attachment.kind == ChainKind::Nat && packet.connection.state != Connection::NEW {
+                continue;
+            }
             run.fate = match self.walk(name, packet, &mut run)? {
                 Some(fate) => fate,
                 None if attachment.policy == Policy::Drop => Fate::Drop,
@@ -122,7 +126,7 @@ impl<'a> Machine<'a> {
 
     /// Walks a base chain; `None` at its end.
     fn walk(&self, base: &str, packet: &Packet, run: &mut Run) -> Result<Option<Fate>, Fault> {
-        let (mut chain, mut at) = (base, 0);
+        let (mut chain, mut at, mut gotos) = (base, 0, 0);
         let mut stack: Vec<(&str, usize)> = Vec::new();
         loop {
             let rules = &self.chains.get(chain).ok_or_else(|| missing(chain, at, chain))?.rules;
@@ -149,9 +153,15 @@ impl<'a> Machine<'a> {
                         return Err(Fault::Depth { chain: chain.to_owned(), rule: at - 1 });
                     }
                     stack.push((chain, at));
-                    (chain, at) = (self.chain(place, to)?, 0);
+                    (chain, at, gotos) = (self.chain(place, to)?, 0, 0);
                 }
-                Outcome::Verdict(Verdict::Goto(to)) => (chain, at) = (self.chain(place, to)?, 0),
+                Outcome::Verdict(Verdict::Goto(to)) => {
+                    // A loop, which a kernel refuses when the table is made.
+                    if gotos > self.chains.len() {
+                        return Err(Fault::Depth { chain: chain.to_owned(), rule: at - 1 });
+                    }
+                    (chain, at, gotos) = (self.chain(place, to)?, 0, gotos + 1);
+                }
             }
         }
     }

@@ -17,6 +17,11 @@ pub(crate) struct Storage<'a> {
 
 impl<'a> Storage<'a> {
     pub(crate) fn new(spec: &crate::MapSpec, elements: &'a [Element]) -> Self {
+        Self::of(spec, elements)
+    }
+
+    /// Some elements of a map.
+    pub(crate) fn of(spec: &crate::MapSpec, elements: impl IntoIterator<Item = &'a Element>) -> Self {
         let mut fields = Vec::with_capacity(spec.key.len());
         let mut at = 0;
         for field in &spec.key {

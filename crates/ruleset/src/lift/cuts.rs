@@ -1,0 +1,325 @@
+//! Where somebody tells packets apart: intervals of the values of each field, in the order of their bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::IpVersion;
+use super::register::{Byte, Field, Look, Registers, bitwise};
+use crate::{CmpOp, CtKey, Element, Expr, MetaKey, PayloadBase, Rule, Table};
+
+/// An interval of values, both ends included.
+pub(super) type Interval = (u128, u128);
+
+/// Packets of some protocols, with these ports or types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Rect {
+    pub(super) protocols: (u8, u8),
+    pub(super) details: (u16, u16),
+}
+
+/// Where the sixteen bits are, in the transport header, that a port or an ICMP type is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Layout {
+    /// Destination port.
+    Port,
+    /// ICMP type and code.
+    Type,
+    /// Nothing is known of the header.
+    Opaque,
+}
+
+impl Layout {
+    const ALL: [Self; 3] = [Self::Port, Self::Type, Self::Opaque];
+
+    pub(super) const fn of(version: IpVersion, protocol: u8) -> Self {
+        match (protocol, version) {
+            (6 | 17 | 132, _) => Self::Port,
+            (1, IpVersion::V4) | (58, IpVersion::V6) => Self::Type,
+            _ => Self::Opaque,
+        }
+    }
+
+    /// What a load from the transport header finds.
+    pub(super) fn load(self, offset: u32, len: u32) -> Vec<Byte> {
+        let byte = |at: u32| match (self, at) {
+            (Self::Port, 2) | (Self::Type, 0) => Byte::of(Field::Detail, 0),
+            (Self::Port, 3) | (Self::Type, 1) => Byte::of(Field::Detail, 1),
+            _ => Byte::Unknown(0),
+        };
+        (offset..offset + len).map(byte).collect()
+    }
+}
+
+/// What a load from the network header finds; `None` beyond its end.
+pub(super) fn network(version: IpVersion, offset: u32, len: u32) -> Option<Vec<Byte>> {
+    let byte = |at: u32| {
+        let within = |from: u32| u8::try_from(at - from).unwrap_or(u8::MAX);
+        Some(match (version, at) {
+            (IpVersion::V4, 9) | (IpVersion::V6, 6) => Byte::of(Field::Protocol, 0),
+            (IpVersion::V4, 12..16) => Byte::of(Field::Source, within(12)),
+            (IpVersion::V4, 16..20) => Byte::of(Field::Destination, within(16)),
+            (IpVersion::V6, 8..24) => Byte::of(Field::Source, within(8)),
+            (IpVersion::V6, 24..40) => Byte::of(Field::Destination, within(24)),
+            (IpVersion::V4, 0) => Byte::Unknown(0x45),
+            (IpVersion::V6, 0) => Byte::Unknown(0x60),
+            (IpVersion::V4, 1..20) | (IpVersion::V6, 1..40) => Byte::Unknown(0),
+            _ => return None,
+        })
+    };
+    (offset..offset + len).map(byte).collect()
+}
+
+/// A value as a number whose order is that of its bytes.
+pub(super) fn number(bytes: &[u8]) -> u128 {
+    bytes.iter().take(16).fold(0, |n, b| n << 8 | u128::from(*b))
+}
+
+/// The largest value of so many bits.
+pub(super) const fn last(bits: u32) -> u128 {
+    if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }
+}
+
+/// Bits of a field.
+pub(super) const fn width(field: Field, version: IpVersion) -> u32 {
+    match field {
+        Field::Source | Field::Destination => version.bits(),
+        Field::Protocol => 8,
+        Field::Detail => 16,
+        Field::Input | Field::Mark => 32,
+        Field::InputName => 128,
+    }
+}
+
+/// Where packets are told apart: by a table, and by whom it is compared with.
+#[derive(Clone, Debug, Default)]
+pub struct Cuts {
+    pub(super) addresses: BTreeMap<IpVersion, BTreeSet<Interval>>,
+    pub(super) traffic: BTreeMap<(IpVersion, Layout), BTreeSet<Rect>>,
+    pub(super) inputs: BTreeSet<Interval>,
+    pub(super) names: BTreeSet<Interval>,
+    /// Bits of the connection mark that are looked at.
+    pub(super) marks: u32,
+    /// Rules that look at an interface or a mark in a way that is not followed.
+    pub(super) odd: BTreeSet<(String, usize)>,
+}
+
+impl Cuts {
+    /// Where a table tells packets apart.
+    #[must_use]
+    pub fn of(table: &Table) -> Self {
+        let mut cuts = Self::default();
+        let mut seen = BTreeSet::new();
+        for (chain, rules) in &table.chains {
+            for (at, rule) in rules.rules.iter().enumerate() {
+                for version in IpVersion::ALL {
+                    for layout in Layout::ALL {
+                        let scan = Scan { table, version, layout, cuts: &mut cuts, seen: &mut seen, odd: false };
+                        if scan.rule(rule) {
+                            cuts.odd.insert((chain.clone(), at));
+                        }
+                    }
+                }
+            }
+        }
+        cuts
+    }
+
+    /// Addresses from the first to the last, of one IP version.
+    pub fn addresses(&mut self, from: std::net::IpAddr, to: std::net::IpAddr) {
+        let (version, from) = IpVersion::split(from);
+        self.addresses.entry(version).or_default().insert((from, IpVersion::split(to).1));
+    }
+
+    /// Packets of a protocol with these ports or types.
+    pub fn traffic(&mut self, protocol: u8, details: std::ops::RangeInclusive<u16>) {
+        for version in IpVersion::ALL {
+            let rect = Rect { protocols: (protocol, protocol), details: (*details.start(), *details.end()) };
+            self.traffic.entry((version, Layout::of(version, protocol))).or_default().insert(rect);
+        }
+    }
+
+    /// Bits of the connection mark.
+    pub const fn mark(&mut self, bits: u32) {
+        self.marks |= bits;
+    }
+}
+
+/// Follows one rule for packets of one IP version and one layout of the transport header.
+struct Scan<'a, 's> {
+    table: &'a Table,
+    version: IpVersion,
+    layout: Layout,
+    cuts: &'s mut Cuts,
+    seen: &'s mut BTreeSet<(&'a str, usize, Field, IpVersion, Layout)>,
+    odd: bool,
+}
+
+impl<'a> Scan<'a, '_> {
+    /// Whether the rule looks at an interface or a mark oddly.
+    fn rule(mut self, rule: &'a Rule) -> bool {
+        let mut registers = Registers::new();
+        for expr in &rule.exprs {
+            match expr {
+                Expr::Meta { key, dreg } => registers.store(*dreg, &meta(*key)),
+                Expr::Ct { key, dreg } => registers.store(*dreg, &connection(*key)),
+                Expr::Payload { base, offset, len, dreg } => {
+                    let loaded = match base {
+                        PayloadBase::Network => network(self.version, *offset, *len),
+                        PayloadBase::Transport => Some(self.layout.load(*offset, *len)),
+                        PayloadBase::Link => None,
+                    };
+                    let Some(loaded) = loaded else { break };
+                    registers.store(*dreg, &loaded);
+                }
+                Expr::Bitwise { sreg, dreg, mask, xor } => {
+                    let Ok(value) = registers.load(*sreg, mask.len()) else { break };
+                    let value = bitwise(value, mask, xor);
+                    registers.store(*dreg, &value);
+                }
+                Expr::Immediate { dreg, data } => registers.store(*dreg, &vec![Byte::Const(0); data.len()]),
+                Expr::Cmp { sreg, op, data } => {
+                    let Ok(value) = registers.load(*sreg, data.len()) else { break };
+                    let value = value.to_vec();
+                    self.compared(&value, *op, data);
+                }
+                Expr::Lookup { map, sreg, dreg, .. } => {
+                    let Some((spec, elements)) = self.table.maps.get(map) else { break };
+                    let Ok(key) = registers.load(*sreg, spec.key_len()) else { break };
+                    let key = key.to_vec();
+                    self.looked_up(map, &key, elements);
+                    if let (Some(dreg), Some(crate::DataType::Value { len, .. })) = (dreg, spec.data) {
+                        registers.store(*dreg, &vec![Byte::Const(0); len as usize]);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.odd
+    }
+
+    fn compared(&mut self, value: &[Byte], op: CmpOp, data: &[u8]) {
+        if value.iter().any(|b| b.depends_on() == Some(Field::Mark)) {
+            return self.marked(value);
+        }
+        match Look::at(value) {
+            Look::Nothing => {}
+            Look::Start { field, bits } => {
+                let width = width(field, self.version);
+                let length = u32::try_from(data.len() * 8).unwrap_or(u32::MAX).min(128);
+                if bits > width || bits > length {
+                    return self.strange(value);
+                }
+                let start = if bits == 0 { 0 } else { number(data) >> (length - bits) };
+                let below = width - bits;
+                let from = if below >= 128 { 0 } else { start << below };
+                self.interval(field, (from, from | last(below)), None);
+                if !matches!(op, CmpOp::Eq | CmpOp::Neq) && from > 0 {
+                    self.interval(field, (0, from - 1), None);
+                }
+            }
+            Look::Odd => self.strange(value),
+        }
+    }
+
+    /// Up to a few bits of the mark, all their combinations are tried.
+    fn marked(&mut self, value: &[Byte]) {
+        for (place, byte) in value.iter().enumerate() {
+            match *byte {
+                Byte::Of { field: Field::Mark, at, mask, .. } if usize::from(at) == place && at < 4 => {
+                    let mut bits = [0; 4];
+                    bits[usize::from(at)] = mask;
+                    self.cuts.marks |= u32::from_ne_bytes(bits);
+                }
+                Byte::Const(_) => {}
+                _ => self.odd = true,
+            }
+        }
+    }
+
+    fn looked_up(&mut self, map: &'a str, key: &[Byte], elements: &'a [Element]) {
+        let Some((spec, _)) = self.table.maps.get(map) else { return };
+        let protocol = fields(spec).position(|f| whole(&key[f], self.version) == Some(Field::Protocol));
+        for (at, place) in fields(spec).enumerate() {
+            let Some(field) = whole(&key[place.clone()], self.version) else {
+                self.strange(&key[place]);
+                continue;
+            };
+            if !self.seen.insert((map, at, field, self.version, self.layout)) {
+                continue;
+            }
+            let by = protocol.and_then(|p| fields(spec).nth(p));
+            for element in elements {
+                let Element::Range { from, to, .. } = element else { continue };
+                let ends = |f: &std::ops::Range<usize>| Some((number(from.get(f.clone())?), number(to.get(f.clone())?)));
+                let Some(interval) = ends(&place) else { continue };
+                self.interval(field, interval, by.as_ref().and_then(ends));
+            }
+        }
+    }
+
+    fn strange(&mut self, bytes: &[Byte]) {
+        let fixed = |b: &Byte| matches!(b.depends_on(), Some(Field::Input | Field::InputName | Field::Mark));
+        self.odd |= bytes.iter().any(fixed);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "fields are as wide as their type")]
+    fn interval(&mut self, field: Field, (from, to): Interval, protocol: Option<Interval>) {
+        if from > to {
+            return;
+        }
+        let mut rect = |protocols, details| {
+            self.cuts.traffic.entry((self.version, self.layout)).or_default().insert(Rect { protocols, details });
+        };
+        match field {
+            Field::Source | Field::Destination => {
+                self.cuts.addresses.entry(self.version).or_default().insert((from, to));
+            }
+            Field::Input => drop(self.cuts.inputs.insert((from, to))),
+            Field::InputName => drop(self.cuts.names.insert((from, to))),
+            Field::Protocol => rect((from as u8, to as u8), (0, u16::MAX)),
+            Field::Detail => {
+                let (first, last) = protocol.unwrap_or((0, 255));
+                rect((first as u8, last as u8), (from as u16, to as u16));
+            }
+            Field::Mark => self.odd = true,
+        }
+    }
+}
+
+/// The field that some bytes are, whole and as it is.
+pub(super) fn whole(bytes: &[Byte], version: IpVersion) -> Option<Field> {
+    match Look::at(bytes) {
+        Look::Start { field, bits } if bits == width(field, version) && bytes.len() * 8 == bits as usize => Some(field),
+        _ => None,
+    }
+}
+
+/// Where the fields of a key are.
+pub(super) fn fields(spec: &crate::MapSpec) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    let mut at = 0;
+    spec.key.iter().map(move |field| {
+        let from = at;
+        at += field.padded_len();
+        from..from + field.len()
+    })
+}
+
+fn meta(key: MetaKey) -> Vec<Byte> {
+    match key {
+        MetaKey::NfProto => vec![Byte::Const(0)],
+        MetaKey::L4Proto => Byte::field(Field::Protocol, 1),
+        MetaKey::Iif => Byte::field(Field::Input, 4),
+        MetaKey::IifName => Byte::field(Field::InputName, 16),
+        MetaKey::Mark | MetaKey::Oif => vec![Byte::Unknown(0); 4],
+        MetaKey::OifName => vec![Byte::Unknown(0); 16],
+    }
+}
+
+fn connection(key: CtKey) -> Vec<Byte> {
+    match key {
+        CtKey::State => vec![Byte::Const(0); 4],
+        CtKey::Direction => vec![Byte::Const(0)],
+        CtKey::Mark => Byte::field(Field::Mark, 4),
+        CtKey::Status => vec![Byte::Unknown(0); 4],
+        CtKey::Labels => vec![Byte::Unknown(0); 16],
+    }
+}

@@ -1,0 +1,199 @@
+//! The classes of packets that nobody tells apart.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use super::IpVersion;
+use super::cuts::{Cuts, Interval, Layout, last};
+use super::set::ClassSet;
+use crate::machine::{Connection, Interface, Packet};
+
+/// A class of protocols and ports, by one that stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TrafficClass {
+    /// Protocol number.
+    pub protocol: u8,
+    /// Destination port, or ICMP type and code; 0 for protocols without.
+    pub detail: u16,
+    /// The transport header is missing: only packets that are exempt from connection tracking get so far.
+    pub headless: bool,
+}
+
+/// Addresses and traffic of one IP version, as classes: what is compared tells no two packets apart whose source,
+/// destination and traffic are of the same classes.
+#[derive(Debug)]
+pub struct Space {
+    /// The IP version.
+    pub version: IpVersion,
+    addresses: Vec<IpAddr>,
+    traffic: Vec<TrafficClass>,
+    layouts: Vec<Layout>,
+}
+
+/// Addresses that show better than the lowest of their class.
+const SHOWN: [&str; 6] = ["203.0.113.1", "198.51.100.1", "8.8.8.8", "2001:db8::1", "2606:4700::1111", "fd00::1"];
+
+impl Space {
+    /// The classes between these cuts.
+    #[must_use]
+    pub fn new(version: IpVersion, cuts: &Cuts) -> Self {
+        let none = BTreeSet::new();
+        let classes = classes(cuts.addresses.get(&version).unwrap_or(&none), last(version.bits()));
+        let shown = SHOWN.map(|a| IpVersion::split(a.parse().expect("an address")));
+        let sample = |members: &Vec<Interval>| {
+            let fits = |(v, ip): &&(IpVersion, u128)| {
+                *v == version && members.iter().any(|(from, to)| from <= ip && ip <= to)
+            };
+            version.address(shown.iter().find(fits).map_or(members[0].0, |(_, ip)| *ip))
+        };
+        let addresses = classes.iter().map(sample).collect();
+        let mut found: BTreeMap<(Layout, bool, Vec<usize>), TrafficClass> = BTreeMap::new();
+        let mut first = 0;
+        let rects: HashMap<Layout, Vec<(usize, _)>> = [Layout::Port, Layout::Type, Layout::Opaque]
+            .into_iter()
+            .map(|layout| {
+                let of: Vec<_> = cuts.traffic.get(&(version, layout)).into_iter().flatten().copied().collect();
+                let numbered: Vec<_> = of.into_iter().enumerate().map(|(n, rect)| (first + n, rect)).collect();
+                first += numbered.len();
+                (layout, numbered)
+            })
+            .collect();
+        for protocol in 0..=u8::MAX {
+            let layout = Layout::of(version, protocol);
+            let here: Vec<_> =
+                rects[&layout].iter().filter(|(_, r)| r.protocols.0 <= protocol && protocol <= r.protocols.1).collect();
+            if layout == Layout::Opaque {
+                let ids = here.iter().filter(|(_, r)| r.details.0 == 0).map(|(n, _)| *n).collect();
+                let class = TrafficClass { protocol, detail: 0, headless: false };
+                found.entry((layout, false, ids)).or_insert(class);
+                continue;
+            }
+            let whole = here.iter().filter(|(_, r)| r.details == (0, u16::MAX)).map(|(n, _)| *n).collect();
+            let class = TrafficClass { protocol, detail: 0, headless: true };
+            found.entry((layout, true, whole)).or_insert(class);
+            let mut starts: BTreeSet<u16> = [0].into();
+            for (_, rect) in &here {
+                starts.insert(rect.details.0);
+                starts.extend(rect.details.1.checked_add(1));
+            }
+            for detail in starts {
+                let ids = here.iter().filter(|(_, r)| r.details.0 <= detail && detail <= r.details.1);
+                let ids = ids.map(|(n, _)| *n).collect();
+                found.entry((layout, false, ids)).or_insert(TrafficClass { protocol, detail, headless: false });
+            }
+        }
+        let traffic: Vec<TrafficClass> = found.into_values().collect();
+        let layouts = traffic.iter().map(|t| Layout::of(version, t.protocol)).collect();
+        Self { version, addresses, traffic, layouts }
+    }
+
+    /// An address of each class.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// Traffic of each class.
+    #[must_use]
+    pub fn traffic(&self) -> &[TrafficClass] {
+        &self.traffic
+    }
+
+    /// The classes of addresses for which something holds.
+    pub fn addresses_where(&self, mut holds: impl FnMut(IpAddr) -> bool) -> ClassSet {
+        ClassSet::of(self.addresses.len(), |class| holds(self.addresses[class]))
+    }
+
+    /// The classes of traffic for which something holds.
+    pub fn traffic_where(&self, mut holds: impl FnMut(TrafficClass) -> bool) -> ClassSet {
+        ClassSet::of(self.traffic.len(), |class| holds(self.traffic[class]))
+    }
+
+    pub(super) fn layout_of(&self, class: usize) -> Layout {
+        self.layouts[class]
+    }
+
+    /// The packet that stands for these classes.
+    #[must_use]
+    pub fn packet(
+        &self,
+        input: Option<&Interface>,
+        connection: Connection,
+        [source, destination, traffic]: [usize; 3],
+    ) -> Packet {
+        let TrafficClass { protocol, detail, headless } = self.traffic[traffic];
+        let [high, low] = detail.to_be_bytes();
+        let transport = match self.layouts[traffic] {
+            _ if headless => vec![],
+            Layout::Port => vec![0, 0, high, low, 0, 0, 0, 0],
+            Layout::Type => vec![high, low, 0, 0, 0, 0, 0, 0],
+            Layout::Opaque => vec![0; 8],
+        };
+        let mut packet = Packet::new(self.addresses[source], self.addresses[destination], protocol, transport);
+        packet.input = input.cloned();
+        packet.connection = connection;
+        packet
+    }
+}
+
+/// Interfaces that are told apart: all names between the cuts with all numbers between the cuts, without those that
+/// are known.
+pub(super) fn interfaces(cuts: &Cuts, known: &[Interface]) -> Vec<Interface> {
+    let number = |i: &Interface| super::cuts::number(&i.index.to_ne_bytes());
+    let name = |i: &Interface| super::cuts::number(&i.padded_name());
+    let mut inputs = cuts.inputs.clone();
+    inputs.extend(known.iter().map(|i| (number(i), number(i))));
+    let mut names = cuts.names.clone();
+    names.extend(known.iter().map(|i| (name(i), name(i))));
+    let is_known = |value: u128, of: &dyn Fn(&Interface) -> u128| known.iter().any(|i| of(i) == value);
+    let mut numbers: BTreeSet<u32> = BTreeSet::new();
+    for members in classes(&inputs, last(32)) {
+        let alone = members.len() == 1 && members[0].0 == members[0].1 && is_known(members[0].0, &number);
+        let usable = members.iter().flat_map(|(from, to)| [*from, *to, to.saturating_sub(1).max(*from)]);
+        let indices = usable.map(|n| u32::from_ne_bytes(u32::try_from(n).unwrap_or_default().to_be_bytes()));
+        numbers.extend(indices.filter(|n| *n > 0 && !alone).take(1));
+    }
+    let mut texts: BTreeSet<String> = BTreeSet::new();
+    for members in classes(&names, u128::MAX) {
+        let inside = |n: &u128| members.iter().any(|(from, to)| from <= n && n <= to);
+        let samples = ["eth0", "a", "zz"].map(|s| name(&Interface { name: s.to_owned(), index: 0 }));
+        let ends = members.iter().flat_map(|(from, to)| [*from, from | 0x7a << 8, *to]);
+        let candidates = samples.into_iter().filter(inside).chain(ends.filter(inside));
+        texts.extend(candidates.filter(|n| !is_known(*n, &name)).find_map(text));
+    }
+    let pair = |n: &u32| texts.iter().map(|t| Interface { name: t.clone(), index: *n }).collect::<Vec<_>>();
+    let mut out: Vec<Interface> = numbers.iter().flat_map(pair).collect();
+    out.push(Interface { name: "lo".to_owned(), index: 1 });
+    out.extend(known.iter().cloned());
+    out
+}
+
+/// The name that sixteen bytes are, if an interface can be called so.
+fn text(name: u128) -> Option<String> {
+    let bytes = name.to_be_bytes();
+    let len = bytes.iter().position(|b| *b == 0)?;
+    let fine = len > 0 && bytes[len..].iter().all(|b| *b == 0);
+    (fine && bytes[..len].iter().all(u8::is_ascii_graphic)).then(|| String::from_utf8_lossy(&bytes[..len]).into_owned())
+}
+
+/// The values between all these intervals, those that lie in the same ones together.
+fn classes(intervals: &BTreeSet<Interval>, last: u128) -> Vec<Vec<Interval>> {
+    let mut places: BTreeMap<u128, (Vec<usize>, Vec<usize>)> = [(0, <_>::default())].into();
+    for (id, (from, to)) in intervals.iter().enumerate() {
+        places.entry(*from).or_default().0.push(id);
+        if *to < last {
+            places.entry(to + 1).or_default().1.push(id);
+        }
+    }
+    let ends: Vec<u128> = places.keys().skip(1).map(|p| p - 1).chain([last]).collect();
+    let mut open: BTreeSet<usize> = BTreeSet::new();
+    let mut found: BTreeMap<Vec<usize>, Vec<Interval>> = BTreeMap::new();
+    for ((from, (opens, closes)), to) in places.into_iter().zip(ends) {
+        open.extend(opens);
+        for id in closes {
+            open.remove(&id);
+        }
+        found.entry(open.iter().copied().collect()).or_default().push((from, to));
+    }
+    found.into_values().collect()
+}
