@@ -11,6 +11,7 @@ use tortie_netlink::{Buffers, Tap};
 use tortie_plan::nft::{ChainMeaning, Lowering, Options, Phase, phases};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
 use tortie_policy::{Delta, Index, PodKey};
+use tortie_proof::{Claim, Proof, prove};
 use tortie_ruleset::{Family, Table};
 
 use crate::connections::{Connections, Swept};
@@ -140,7 +141,7 @@ impl Node {
         Ok(Self {
             history: Arc::new(RwLock::new(History::new(options.generations))),
             lowering: Lowering::new(options.lowering.clone(), actual.as_ref()),
-            held: actual.unwrap_or_else(|| empty(&options.lowering.table)),
+            held: actual.unwrap_or_else(|| no_table(&options.lowering.table)),
             options,
             facts,
             index: Index::default(),
@@ -229,7 +230,7 @@ impl Node {
             // another process.
             let actual = self.dataplane.read()?;
             self.lowering = Lowering::new(self.options.lowering.clone(), actual.as_ref());
-            self.held = actual.unwrap_or_else(|| empty(&self.options.lowering.table));
+            self.held = actual.unwrap_or_else(|| no_table(&self.options.lowering.table));
         }
         let targets = if self.enforces && !self.astray {
             self.lowering.advance(&transition)
@@ -351,14 +352,28 @@ impl Node {
         self.plan().problems.iter().map(ToString::to_string).collect()
     }
 
-    /// Reads back what the kernel holds and compares it with the plan; every difference in words. To be called when
-    /// [`Node::tick`] has nothing left to do.
+    /// Reads back what the kernel holds, and finds packets that it judges otherwise than the engine, and differences
+    /// from what was put there; every one in words, packets first. To be called when [`Node::tick`] has nothing left
+    /// to do.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn verify(&mut self) -> Result<Vec<String>, NodeError> {
+        let mut findings = self.prove()?.findings();
         let differences = self.dataplane.verify(&self.held)?;
-        Ok(differences.iter().map(ToString::to_string).collect())
+        findings.extend(differences.iter().map(ToString::to_string));
+        Ok(findings)
+    }
+
+    /// Reads back what the kernel holds and compares what it does with every packet with what the engine says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn prove(&mut self) -> Result<Proof, NodeError> {
+        let table = self.dataplane.read()?.unwrap_or_else(|| no_table(&self.options.lowering.table));
+        let problems = &self.plan().problems;
+        let revoked_bit = self.options.lowering.revoked_bit;
+        Ok(prove(&table, &Claim { index: &self.index, facts: &self.facts, problems, revoked_bit }))
     }
 
     /// Packets and bytes by what they were counted for, since the rules that count them are there.
@@ -376,6 +391,6 @@ impl Node {
     }
 }
 
-fn empty(table: &str) -> Table {
-    Table { family: Family::Inet, name: table.to_owned(), maps: BTreeMap::new(), chains: BTreeMap::new() }
+fn no_table(name: &str) -> Table {
+    Table { family: Family::Inet, name: name.to_owned(), maps: BTreeMap::new(), chains: BTreeMap::new() }
 }

@@ -80,6 +80,8 @@ pub struct Run {
     pub counted: Vec<(String, usize)>,
     /// Prefixes of its log records, in order.
     pub logged: Vec<String>,
+    /// The rule that decided, as chain and rule (from 0); `None` at the end of a base chain.
+    pub decided: Option<(String, usize)>,
 }
 
 /// A table made ready to be asked.
@@ -106,7 +108,7 @@ impl<'a> Machine<'a> {
         let mut base: Vec<_> =
             self.chains.iter().filter_map(|(name, c)| Some((c.base.filter(|b| b.hook == hook)?, name))).collect();
         base.sort_by_key(|(b, name)| (b.priority, *name));
-        let mut run = Run { fate: Fate::Accept, counted: Vec::new(), logged: Vec::new() };
+        let mut run = Run { fate: Fate::Accept, counted: Vec::new(), logged: Vec::new(), decided: None };
         for (attachment, name) in base {
             // Address translation is asked once per connection.
             if attachment.kind == ChainKind::Nat && packet.connection.state != Connection::NEW {
@@ -139,7 +141,11 @@ impl<'a> Machine<'a> {
             };
             let place = Place { chain, rule: at };
             at += 1;
-            match self.rule(place, rule, packet, run)? {
+            let outcome = self.rule(place, rule, packet, run)?;
+            if matches!(outcome, Outcome::Reject | Outcome::Verdict(Verdict::Accept | Verdict::Drop)) {
+                run.decided = Some((chain.to_owned(), at - 1));
+            }
+            match outcome {
                 Outcome::Next | Outcome::Verdict(Verdict::Continue) => {}
                 Outcome::Reject => return Ok(Some(Fate::Reject)),
                 Outcome::Verdict(Verdict::Accept) => return Ok(Some(Fate::Accept)),

@@ -1,0 +1,192 @@
+//! What must become of every packet at a hook: policy, and what stands before it.
+
+use std::collections::HashMap;
+
+use tortie_model::{Direction, IpProtocol, Traffic};
+use tortie_ruleset::Hook;
+use tortie_ruleset::lift::{ClassSet, Head, IpVersion, Space};
+use tortie_ruleset::machine::{Connection, Interface};
+
+use crate::Claim;
+use crate::endpoint::{Endpoints, Half, Halves};
+
+/// Of the packets from and to these classes, those that must pass; the others must not.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) source: ClassSet,
+    pub(crate) destination: ClassSet,
+    pub(crate) passes: ClassSet,
+}
+
+/// The demand on one IP version.
+pub(crate) struct Demand<'a> {
+    claim: &'a Claim<'a>,
+    endpoints: &'a Endpoints,
+    halves: &'a Halves,
+    space: &'a Space,
+    answers: Vec<ClassSet>,
+    any: ClassSet,
+    everything: ClassSet,
+    nothing: ClassSet,
+    whole: ClassSet,
+    discovery: ClassSet,
+    /// Addresses in the ranges of this node's pods.
+    ranged: ClassSet,
+    /// Addresses of its pods.
+    local: ClassSet,
+}
+
+impl<'a> Demand<'a> {
+    pub(crate) fn new(claim: &'a Claim<'a>, endpoints: &'a Endpoints, halves: &'a Halves, space: &'a Space) -> Self {
+        let discovery = |kind: u16| matches!(kind, 130..=137 | 143);
+        Self {
+            answers: halves
+                .answers
+                .iter()
+                .map(|regions| {
+                    space.traffic_where(|t| {
+                        let traffic = Traffic { protocol: IpProtocol(t.protocol), detail: t.detail };
+                        !t.headless && *regions.get(traffic)
+                    })
+                })
+                .collect(),
+            any: space.addresses_where(|_| true),
+            everything: space.traffic_where(|_| true),
+            nothing: space.traffic_where(|_| false),
+            whole: space.traffic_where(|t| !t.headless),
+            discovery: space.traffic_where(|t| {
+                space.version == IpVersion::V6 && t.protocol == 58 && !t.headless && discovery(t.detail >> 8)
+            }),
+            ranged: space.addresses_where(|ip| claim.facts.pod_ranges.iter().any(|r| r.contains(&ip))),
+            local: space.addresses_where(|ip| endpoints.at(ip).is_some()),
+            claim,
+            endpoints,
+            halves,
+            space,
+        }
+    }
+
+    /// What must become of all packets of a head.
+    pub(crate) fn of(&self, head: &Head) -> Vec<Wanted> {
+        let Some(input) = head.input.as_ref().filter(|_| matches!(head.hook, Hook::Forward | Hook::Input)) else {
+            return self.same(&self.any, &self.any, &self.everything);
+        };
+        if input.name.starts_with(&*self.claim.facts.interface_prefix) {
+            self.from_pod_link(head, input)
+        } else if head.hook == Hook::Input {
+            // None of our business, unless a new connection claims to be a pod's.
+            let claims = head.connection.state == Connection::NEW && input.index != 1;
+            let forged = if claims { self.ranged.clone() } else { self.space.addresses_where(|_| false) };
+            let mut out = self.same(&forged, &self.any, &self.nothing);
+            out.extend(self.same(&self.any.without(&forged), &self.any, &self.everything));
+            out
+        } else {
+            self.routed(head)
+        }
+    }
+
+    fn same(&self, source: &ClassSet, destination: &ClassSet, passes: &ClassSet) -> Vec<Wanted> {
+        if source.is_empty() || destination.is_empty() {
+            return Vec::new();
+        }
+        vec![Wanted { source: source.clone(), destination: destination.clone(), passes: passes.clone() }]
+    }
+
+    fn is_revoked(&self, connection: Connection) -> bool {
+        connection.mark & self.claim.revoked_bit != 0
+    }
+
+    fn half(&self, endpoint: usize, direction: Direction, peer: usize) -> &ClassSet {
+        match self.halves.rows[&(endpoint, direction)][peer] {
+            Half::Ungoverned => &self.everything,
+            Half::Itself => &self.whole,
+            Half::Closed => &self.nothing,
+            Half::Decided(id) => &self.answers[id],
+        }
+    }
+
+    /// Only a pod's own addresses may come from its link.
+    fn from_pod_link(&self, head: &Head, input: &Interface) -> Vec<Wanted> {
+        let sparing = if head.hook == Hook::Input { &self.discovery } else { &self.nothing };
+        let is_its = |n: usize| {
+            let interface = &self.endpoints.all[n].interface;
+            *interface.name == *input.name && interface.index == input.index
+        };
+        let own = self.space.addresses_where(|ip| self.endpoints.at(ip).is_some_and(is_its));
+        let mut out = self.same(&self.any.without(&own), &self.any, sparing);
+        match head.connection.state {
+            Connection::INVALID => out.extend(self.same(&own, &self.any, sparing)),
+            Connection::ESTABLISHED | Connection::RELATED => {
+                let passes = if self.is_revoked(head.connection) { sparing } else { &self.everything };
+                out.extend(self.same(&own, &self.any, passes));
+            }
+            _ => {
+                for source in own.iter() {
+                    let endpoint = self.endpoints.at(self.space.addresses()[source]).expect("an endpoint's address");
+                    let passes = |destination: usize| {
+                        let egress = self.half(endpoint, Direction::Egress, destination);
+                        if head.hook == Hook::Input {
+                            return egress.or(sparing);
+                        }
+                        egress.and(&self.arriving(source, destination))
+                    };
+                    let one = self.space.addresses_where(|ip| ip == self.space.addresses()[source]);
+                    for (passes, destinations) in self.grouped(&self.any, passes) {
+                        out.extend(self.same(&one, &destinations, &passes));
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// What may arrive at a destination through this node.
+    fn arriving(&self, source: usize, destination: usize) -> ClassSet {
+        match self.endpoints.at(self.space.addresses()[destination]) {
+            Some(endpoint) => self.half(endpoint, Direction::Ingress, source).clone(),
+            None if self.ranged.contains(destination) => self.nothing.clone(),
+            None => self.everything.clone(),
+        }
+    }
+
+    /// Packets of others that this node forwards.
+    fn routed(&self, head: &Head) -> Vec<Wanted> {
+        match head.connection.state {
+            Connection::INVALID => {
+                let mut out = self.same(&self.any, &self.local, &self.nothing);
+                out.extend(self.same(&self.any, &self.any.without(&self.local), &self.everything));
+                out
+            }
+            Connection::ESTABLISHED | Connection::RELATED => {
+                let passes = if self.is_revoked(head.connection) { &self.nothing } else { &self.everything };
+                self.same(&self.any, &self.any, passes)
+            }
+            _ => {
+                let mut out = self.same(&self.ranged, &self.any, &self.nothing);
+                let others = self.any.without(&self.ranged);
+                for destination in self.local.iter() {
+                    let one = self.space.addresses_where(|ip| ip == self.space.addresses()[destination]);
+                    for (passes, sources) in self.grouped(&others, |source| self.arriving(source, destination)) {
+                        out.extend(self.same(&sources, &one, &passes));
+                    }
+                }
+                let closed = self.ranged.without(&self.local);
+                out.extend(self.same(&others, &closed, &self.nothing));
+                let elsewhere = self.any.without(&self.local).without(&closed);
+                out.extend(self.same(&others, &elsewhere, &self.everything));
+                out
+            }
+        }
+    }
+
+    /// Classes of addresses by what passes.
+    fn grouped(&self, among: &ClassSet, passes: impl Fn(usize) -> ClassSet) -> Vec<(ClassSet, ClassSet)> {
+        let mut groups: HashMap<ClassSet, Vec<usize>> = HashMap::new();
+        for class in among.iter() {
+            groups.entry(passes(class)).or_default().push(class);
+        }
+        let len = self.space.addresses().len();
+        let set = |classes: &[usize]| ClassSet::of(len, |c| classes.binary_search(&c).is_ok());
+        groups.into_iter().map(|(passes, classes)| (passes, set(&classes))).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! What the engine says of the pods of this node.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tortie_model::{ContainerPort, Direction, Pod};
+use tortie_plan::{PodInterface, Problem};
+use tortie_policy::{NamedPorts, Peers, Policy, Position, Regions, Stack, Verdict};
+use tortie_ruleset::lift::Cuts;
+use tortie_ruleset::machine::Interface;
+
+use crate::Claim;
+
+/// A pod of this node whose link is there.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) interface: PodInterface,
+    pub(crate) addresses: Vec<IpAddr>,
+    stacks: [Stack; 2],
+    /// Whether its table did not fit, in the order of [`Direction::BOTH`].
+    closed: [bool; 2],
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) all: Vec<Endpoint>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Endpoints {
+    pub(crate) fn of(claim: &Claim<'_>) -> Self {
+        let mut all = Vec::new();
+        for (key, interface) in &claim.facts.interfaces {
+            let here = |p: &&Arc<Pod>| p.node.as_ref() == Some(&claim.facts.name) && !p.host_network;
+            let Some(pod) = claim.index.pod(key).filter(here) else { continue };
+            let closed = |at: Direction| {
+                claim.problems.iter().any(|p| match p {
+                    Problem::TooManyRows { direction, endpoints, .. } => *direction == at && endpoints.contains(key),
+                })
+            };
+            all.push(Endpoint {
+                pod: pod.clone(),
+                interface: interface.clone(),
+                addresses: claim.index.addresses(pod).collect(),
+                stacks: Direction::BOTH.map(|d| claim.index.stack(pod, d)),
+                closed: Direction::BOTH.map(closed),
+            });
+        }
+        let by_address = all.iter().enumerate().flat_map(|(n, e)| e.addresses.iter().map(move |ip| (*ip, n))).collect();
+        Self { all, by_address }
+    }
+
+    /// The pod of this node that has an address.
+    pub(crate) fn at(&self, ip: IpAddr) -> Option<usize> {
+        self.by_address.get(&ip).copied()
+    }
+
+    /// The nodes' ends of their links.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = Interface> + '_ {
+        self.all.iter().map(|e| Interface { name: e.interface.name.to_string(), index: e.interface.index })
+    }
+
+    /// Cuts where addresses begin to mean something else to the engine.
+    pub(crate) fn cut_addresses(&self, claim: &Claim<'_>, cuts: &mut Cuts) {
+        let pods = claim.index.pods().flat_map(|p| claim.index.addresses(p));
+        let nodes = claim.index.nodes().flat_map(|n| n.addresses.iter().map(|ip| tortie_model::canonical(*ip)));
+        pods.chain(nodes).for_each(|ip| cuts.addresses(ip, ip));
+        let mut nets: BTreeSet<IpNet> = claim.facts.pod_ranges.iter().map(IpNet::trunc).collect();
+        for stack in self.all.iter().flat_map(|e| &e.stacks) {
+            for (_, rule) in stack.rules() {
+                let Peers::OneOf(peers) = &rule.peers else { continue };
+                for block in peers.iter().filter_map(|p| p.blocks.as_ref()).flatten() {
+                    nets.insert(block.cidr());
+                    nets.extend(block.except());
+                }
+            }
+        }
+        nets.iter().for_each(|net| cuts.addresses(net.network(), net.broadcast()));
+        cuts.mark(claim.revoked_bit);
+    }
+
+    /// What the engine says of each endpoint with each of these addresses, for all packets.
+    pub(crate) fn halves(&self, claim: &Claim<'_>, peers: &[IpAddr]) -> Halves {
+        let mut halves = Halves { answers: Vec::new(), rows: BTreeMap::new() };
+        let mut known: HashMap<Said, usize> = HashMap::new();
+        for (n, endpoint) in self.all.iter().enumerate() {
+            for (at, direction) in Direction::BOTH.into_iter().enumerate() {
+                let stack = &endpoint.stacks[at];
+                let policies: Vec<_> = stack.policies().map(|p: &Arc<Policy>| Arc::as_ptr(p).addr()).collect();
+                let mut answer = |peer: &IpAddr| {
+                    let side = claim.index.address_side(*peer);
+                    if stack.is_empty() {
+                        return Half::Ungoverned;
+                    }
+                    if self.at(*peer) == Some(n) {
+                        return Half::Itself;
+                    }
+                    if endpoint.closed[at] {
+                        return Half::Closed;
+                    }
+                    let destination = if direction == Direction::Ingress { Some(&endpoint.pod) } else { side.pod() };
+                    let ports = destination.map_or_else(Vec::new, |p| p.ports.clone());
+                    let matched = stack.matched(&side);
+                    let key = Said { direction, policies: policies.clone(), ports, matched };
+                    let next = halves.answers.len();
+                    let id = *known.entry(key).or_insert_with_key(|key| {
+                        let names = NamedPorts::of(destination.map(|p| &**p));
+                        let regions = stack.resolve(&key.matched, names);
+                        halves.answers.push(regions.map(|outcome| outcome.verdict == Verdict::Allow));
+                        next
+                    });
+                    Half::Decided(id)
+                };
+                let row = peers.iter().map(&mut answer).collect();
+                halves.rows.insert((n, direction), row);
+            }
+        }
+        halves
+    }
+}
+
+/// What an answer is a function of.
+#[derive(PartialEq, Eq, Hash)]
+struct Said {
+    direction: Direction,
+    policies: Vec<usize>,
+    ports: Vec<ContainerPort>,
+    matched: Vec<Position>,
+}
+
+/// What is said of an endpoint in a direction with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Half {
+    /// No policy governs it: everything passes.
+    Ungoverned,
+    /// It speaks to itself: everything passes.
+    Itself,
+    /// Its table did not fit: nothing passes.
+    Closed,
+    /// The packets that pass, by number.
+    Decided(usize),
+}
+
+/// What the engine says of every endpoint.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    pub(crate) answers: Vec<Regions<bool>>,
+    /// By endpoint and direction, for each class of addresses.
+    pub(crate) rows: BTreeMap<(usize, Direction), Vec<Half>>,
+}
+
+impl Halves {
+    /// Cuts where the engine tells ports apart, and where discovery begins and ends.
+    pub(crate) fn cut_traffic(&self, cuts: &mut Cuts) {
+        for regions in &self.answers {
+            for (protocol, ranges) in regions.protocols() {
+                ranges.iter().for_each(|(range, _)| cuts.traffic(protocol.0, range.clone()));
+            }
+        }
+        cuts.traffic(58, 130 << 8..=137 << 8 | 0xff);
+        cuts.traffic(58, 143 << 8..=143 << 8 | 0xff);
+    }
+}

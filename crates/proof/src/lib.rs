@@ -1,0 +1,168 @@
+//! What a table does with every packet, against the engine.
+//!
+//! ```text
+//! Table ──ruleset::lift──▶ fate of every packet ┐
+//!                                               ├─▶ witnesses: packets that the table judges otherwise
+//! Index, NodeFacts ──Stack::regions──▶ demand ──┘
+//! ```
+//!
+//! The table is taken as it is read back from the kernel; how it was lowered is not looked at. Both sides are functions
+//! of classes of packets, so that no packet is left out: every hook and interface, both families, connections that are
+//! new, established, revoked, invalid or exempt from tracking.
+
+mod demand;
+mod endpoint;
+mod witness;
+
+use tortie_plan::{NodeFacts, Problem};
+use tortie_policy::Index;
+use tortie_ruleset::lift::{Cuts, Head, IpVersion, Lift, Space, interfaces, marks, odd};
+use tortie_ruleset::machine::{Connection, Fate, Interface};
+use tortie_ruleset::{Hook, Table};
+
+pub use witness::Witness;
+
+use demand::Demand;
+use endpoint::Endpoints;
+
+/// Most witnesses that are looked for.
+const WITNESSES: usize = 8;
+
+/// What a node's table is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The cluster as the node knows it.
+    pub index: &'a Index,
+    /// The node.
+    pub facts: &'a NodeFacts,
+    /// What is closed because it does not fit.
+    pub problems: &'a [Problem],
+    /// The bit of the connection mark by which revoked connections are known.
+    pub revoked_bit: u32,
+}
+
+/// The outcome of a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Proof {
+    /// Packets that the table judges otherwise than the engine; the search ends with the eighth.
+    pub witnesses: Vec<Witness>,
+    /// Rules that look at something that packets are not told apart by here, as chain and rule (from 0). While there
+    /// are any, the absence of witnesses proves nothing.
+    pub odd: Vec<(String, usize)>,
+}
+
+impl Proof {
+    /// Whether the table judges every packet as the engine does.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.witnesses.is_empty() && self.odd.is_empty()
+    }
+
+    /// Every finding in words.
+    #[must_use]
+    pub fn findings(&self) -> Vec<String> {
+        let odd = |(chain, rule): &(String, usize)| {
+            format!("chain {chain}, rule {rule}: looks at what policy does not know, so nothing is proven")
+        };
+        self.witnesses.iter().map(ToString::to_string).chain(self.odd.iter().map(odd)).collect()
+    }
+}
+
+/// Compares what a table does with every packet with what the engine says.
+#[must_use]
+pub fn prove(table: &Table, claim: &Claim<'_>) -> Proof {
+    let endpoints = Endpoints::of(claim);
+    let mut cuts = Cuts::of(table);
+    endpoints.cut_addresses(claim, &mut cuts);
+    let known: Vec<Interface> = endpoints.interfaces().collect();
+    let mut proof = Proof { odd: odd(&cuts), ..Proof::default() };
+    for version in IpVersion::ALL {
+        let halves = endpoints.halves(claim, Space::new(version, &cuts).addresses());
+        halves.cut_traffic(&mut cuts);
+        let space = Space::new(version, &cuts);
+        let lift = Lift::new(table, &space);
+        let demand = Demand::new(claim, &endpoints, &halves, &space);
+        let comparison = Comparison { table, claim, space: &space, lift: &lift, demand: &demand };
+        comparison.run(&interfaces(&cuts, &known), &marks(&cuts).0, &mut proof);
+    }
+    proof.odd.sort_unstable();
+    proof.odd.dedup();
+    proof
+}
+
+struct Comparison<'a> {
+    table: &'a Table,
+    claim: &'a Claim<'a>,
+    space: &'a Space,
+    lift: &'a Lift<'a>,
+    demand: &'a Demand<'a>,
+}
+
+impl Comparison<'_> {
+    fn run(&self, interfaces: &[Interface], marks: &[u32], proof: &mut Proof) {
+        let states = [
+            Connection::NEW,
+            Connection::ESTABLISHED,
+            Connection::RELATED,
+            Connection::INVALID,
+            Connection::UNTRACKED,
+        ];
+        for hook in [Hook::Forward, Hook::Input, Hook::Output, Hook::Prerouting, Hook::Postrouting] {
+            let sent = matches!(hook, Hook::Output | Hook::Postrouting);
+            let asked = matches!(hook, Hook::Forward | Hook::Input);
+            if !asked && !self.table.chains.values().any(|c| c.base.is_some_and(|b| b.hook == hook)) {
+                continue;
+            }
+            let inputs: Vec<Option<&Interface>> = if sent { vec![None] } else { interfaces.iter().map(Some).collect() };
+            for input in inputs {
+                for state in states {
+                    let (mut by_mark, mut by_direction) = (false, false);
+                    for reply in [false, true] {
+                        for (nth, mark) in marks.iter().enumerate() {
+                            let matters = state == Connection::ESTABLISHED || state == Connection::RELATED;
+                            if nth > 0 && !by_mark && !matters || reply && !by_direction {
+                                continue;
+                            }
+                            let connection = Connection { state, mark: *mark, reply };
+                            let head = Head { hook, input: input.cloned(), connection };
+                            let walked = self.head(&head, proof);
+                            (by_mark, by_direction) = (by_mark || walked.0, by_direction || walked.1);
+                            if proof.witnesses.len() >= WITNESSES {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compares all packets of a head; tells whether the mark and the direction mattered.
+    fn head(&self, head: &Head, proof: &mut Proof) -> (bool, bool) {
+        let walked = self.lift.run(head);
+        let wanted = self.demand.of(head);
+        proof.odd.extend(walked.odd);
+        for leaf in &walked.leaves {
+            let passes = leaf.fate == Ok(Fate::Accept);
+            for want in &wanted {
+                let wrong = match (&leaf.fate, passes) {
+                    (Err(_), _) => leaf.cube.traffic.clone(),
+                    (_, true) => leaf.cube.traffic.without(&want.passes),
+                    (_, false) => leaf.cube.traffic.and(&want.passes),
+                };
+                let source = leaf.cube.source.and(&want.source).first();
+                let destination = leaf.cube.destination.and(&want.destination).first();
+                let (Some(source), Some(destination), Some(traffic)) = (source, destination, wrong.first()) else {
+                    continue;
+                };
+                let expected = want.passes.contains(traffic);
+                let classes = [source, destination, traffic];
+                proof.witnesses.push(Witness::of(self.table, self.claim, self.space, head, classes, expected));
+                if proof.witnesses.len() >= WITNESSES {
+                    return (true, true);
+                }
+            }
+        }
+        (walked.mark, walked.direction)
+    }
+}

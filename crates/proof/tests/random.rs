@@ -1,0 +1,183 @@
+//! Tables of random clusters: as they are lowered nothing is found, and what is broken in them is.
+
+mod corruption;
+
+use std::time::{Duration, Instant};
+
+use tortie_model::{Direction, IpProtocol, Traffic};
+use tortie_plan::nft::{Lowering, Options, REVOKED_BIT};
+use tortie_plan::{Compiler, NodeFacts, PodInterface};
+use tortie_policy::{Index, NamedPorts, PodKey, Verdict};
+use tortie_proof::{Claim, Proof, Witness, prove};
+use tortie_ruleset::machine::{Connection, Fate, Interface, Machine, Packet};
+use tortie_ruleset::{Hook, Table};
+use tortie_testkit::{Cluster, Rng, random};
+
+struct Ground {
+    cluster: Cluster,
+    index: Index,
+    facts: NodeFacts,
+    table: Table,
+}
+
+/// What node `n1` knows of itself: all its pods have links.
+fn facts(cluster: &Cluster) -> NodeFacts {
+    let pods = cluster.pods.iter().filter(|p| p.node.as_deref() == Some("n1") && !p.host_network);
+    let interfaces = pods.filter(|p| !p.phase.is_finished()).map(|p| {
+        let serial = u64::from_str_radix(&p.meta.uid, 16).unwrap_or(0);
+        let index = u32::try_from(serial & 0x7fff_ffff).unwrap();
+        (PodKey::of(p), PodInterface { name: format!("tt{}", &p.meta.name[..9]).into(), index })
+    });
+    NodeFacts {
+        name: "n1".into(),
+        interface_prefix: "tt".into(),
+        pod_ranges: ["10.244.1.0/24", "fd00:244:1::/64"].map(|r| r.parse().unwrap()).into(),
+        interfaces: interfaces.collect(),
+    }
+}
+
+impl Ground {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let cluster = if seed.is_multiple_of(2) { random::cluster(&mut rng) } else { random::tiered_cluster(&mut rng) };
+        let options = Options { port_budget: *rng.pick(&[1, 64, 1000]), ..Options::default() };
+        let (index, facts) = (cluster.index(), facts(&cluster));
+        let plan = Compiler::new().compile(&index, &facts);
+        let table = Lowering::new(options, None).start(&plan).pop().expect("a table").table;
+        Self { cluster, index, facts, table }
+    }
+
+    fn claim(&self) -> Claim<'_> {
+        Claim { index: &self.index, facts: &self.facts, problems: &[], revoked_bit: REVOKED_BIT }
+    }
+
+    fn prove(&self, table: &Table) -> Proof {
+        prove(table, &self.claim())
+    }
+
+    /// The engine's answer for one packet that opens a connection through this node, one packet at a time.
+    fn opens(&self, packet: &Witness) -> Option<bool> {
+        if packet.hook != Hook::Forward || packet.packet.connection.state != Connection::NEW {
+            return None;
+        }
+        let traffic = Traffic { protocol: IpProtocol(packet.traffic.protocol), detail: packet.traffic.detail };
+        let (from, to) = (self.index.address_side(packet.from), self.index.address_side(packet.to));
+        let here = |key: &PodKey| self.facts.interfaces.get(key);
+        let source = from.pod().map(|p| PodKey::of(p)).filter(|k| here(k).is_some());
+        let destination = to.pod().map(|p| PodKey::of(p)).filter(|k| here(k).is_some());
+        let input = packet.packet.input.as_ref()?;
+        let ranged = |ip| self.facts.pod_ranges.iter().any(|r| r.contains(&ip));
+        if input.name.starts_with("tt") {
+            let bound = source.as_ref().and_then(here);
+            if bound.is_none_or(|i| *i.name != *input.name || i.index != input.index) {
+                return Some(false);
+            }
+        } else if ranged(packet.from) {
+            return Some(false);
+        }
+        if destination.is_none() && ranged(packet.to) {
+            return Some(false);
+        }
+        if source.is_some() && source == destination {
+            return Some(true);
+        }
+        let names = NamedPorts::of(to.pod().map(|p| &**p));
+        let half = |key: &PodKey, direction, peer| {
+            let stack = self.index.stack(self.index.pod(key).unwrap(), direction);
+            stack.is_empty() || stack.decide(peer, traffic, names).verdict == Verdict::Allow
+        };
+        Some(
+            source.is_none_or(|key| !input.name.starts_with("tt") || half(&key, Direction::Egress, &to))
+                && destination.is_none_or(|key| half(&key, Direction::Ingress, &from)),
+        )
+    }
+
+    /// A witness counts only when machine and engine confirm it, packet by packet.
+    fn confirm(&self, table: &Table, witness: &Witness) {
+        let run = Machine::new(table).run(witness.hook, &witness.packet);
+        let passes = run.as_ref().is_ok_and(|r| r.fate == Fate::Accept);
+        assert!(run.is_err() || passes != witness.passes, "{witness}");
+        if let Some(opens) = self.opens(witness) {
+            assert_eq!(opens, witness.passes, "{witness}\n{}", self.cluster);
+        }
+        // The table as it was lowered does what is expected.
+        let before = Machine::new(&self.table).run(witness.hook, &witness.packet).expect("a sound table");
+        assert_eq!(before.fate == Fate::Accept, witness.passes, "{witness}");
+    }
+
+    /// A packet of any kind.
+    fn packet(&self, rng: &mut Rng) -> (Hook, Packet) {
+        let flow = random::flow(rng, &self.cluster);
+        let (from, to) = (tortie_model::canonical(flow.from), tortie_model::canonical(flow.to));
+        let [high, low] = flow.traffic.detail.to_be_bytes();
+        let transport = match flow.traffic.protocol {
+            p if p.is_icmp() => vec![high, low, 0, 0, 0, 0, 0, 0],
+            _ => vec![0, 0, high, low, 0, 0, 0, 0],
+        };
+        let mut packet = Packet::new(from, to, flow.traffic.protocol.0, transport);
+        let pods: Vec<PodInterface> = self.facts.interfaces.values().cloned().collect();
+        let own = self.index.owner(from).and_then(|p| self.facts.interfaces.get(&PodKey::of(p)));
+        let pod = |i: &PodInterface| Interface { name: i.name.to_string(), index: i.index };
+        packet.input = Some(match own {
+            Some(own) if rng.chance(85) => pod(own),
+            _ if !pods.is_empty() && rng.chance(10) => pod(rng.pick(&pods)),
+            _ => Interface { name: "eth0".to_owned(), index: 2 },
+        });
+        packet.connection.state = match rng.below(10) {
+            0 => Connection::ESTABLISHED,
+            1 => Connection::INVALID,
+            2 => Connection::UNTRACKED,
+            _ => Connection::NEW,
+        };
+        packet.connection.mark = if rng.chance(20) { REVOKED_BIT } else { 0 };
+        (if rng.chance(75) { Hook::Forward } else { Hook::Input }, packet)
+    }
+}
+
+#[test]
+fn nothing_is_found_in_tables_as_they_are_lowered() {
+    let mut longest = Duration::ZERO;
+    for seed in 0..200 {
+        let ground = Ground::new(seed);
+        let began = Instant::now();
+        let proof = ground.prove(&ground.table);
+        longest = longest.max(began.elapsed());
+        assert!(proof.holds(), "seed {seed}: {:#?}\n{}", proof.findings(), ground.cluster);
+    }
+    println!("longest proof: {longest:?}");
+}
+
+/// One corruption in each of a thousand tables. Each is found by a witness, or no packet of many meets another fate.
+#[test]
+fn what_is_broken_is_found() {
+    let (mut found, mut odd, mut harmless, mut kinds) = (0, 0, 0, std::collections::BTreeMap::new());
+    for n in 0..1000 {
+        let ground = Ground::new(n / 5);
+        let mut rng = Rng::new(10_000 + n);
+        let mut table = ground.table.clone();
+        let kind = corruption::corrupt(&mut rng, &mut table);
+        if table == ground.table {
+            harmless += 1;
+            continue;
+        }
+        let proof = ground.prove(&table);
+        let counts: &mut (usize, usize) = kinds.entry(kind).or_default();
+        if proof.witnesses.is_empty() {
+            let (sound, broken) = (Machine::new(&ground.table), Machine::new(&table));
+            for _ in 0..300 {
+                let (hook, packet) = ground.packet(&mut rng);
+                let [before, after] = [&sound, &broken].map(|m| m.run(hook, &packet).map(|r| r.fate == Fate::Accept));
+                assert_eq!(before, after, "corruption {n} ({kind}) was not found: {packet:?}");
+            }
+            counts.1 += 1;
+            if proof.odd.is_empty() { harmless += 1 } else { odd += 1 }
+        } else {
+            proof.witnesses.iter().for_each(|w| ground.confirm(&table, w));
+            counts.0 += 1;
+            found += 1;
+        }
+    }
+    println!("{found} found with witnesses, {odd} not followed, {harmless} change no packet's fate");
+    println!("by kind (with witness, without): {kinds:#?}");
+    assert!(found > 500, "{found}");
+}
