@@ -100,13 +100,8 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     fn run(&self, interfaces: &[Interface], marks: &[u32], proof: &mut Proof) {
-        let states = [
-            Connection::NEW,
-            Connection::ESTABLISHED,
-            Connection::RELATED,
-            Connection::INVALID,
-            Connection::UNTRACKED,
-        ];
+        let states =
+            [Connection::NEW, Connection::ESTABLISHED, Connection::RELATED, Connection::INVALID, Connection::UNTRACKED];
         for hook in [Hook::Forward, Hook::Input, Hook::Output, Hook::Prerouting, Hook::Postrouting] {
             let sent = matches!(hook, Hook::Output | Hook::Postrouting);
             let asked = matches!(hook, Hook::Forward | Hook::Input);

@@ -59,9 +59,10 @@ fn engine(claim: &Claim<'_>, from: IpAddr, to: IpAddr, traffic: TrafficClass) ->
     let verdict = index.verdict(&index.address_side(from), &index.address_side(to), policy_traffic(traffic));
     let half = |half: &Half| {
         let by = match half.outcome.by {
-            By::Rule(position) => half.stack.rule_ref(position).map_or_else(String::new, |r| {
-                format!(" by {} {} rule {}", r.policy, r.direction, r.index)
-            }),
+            By::Rule(position) => half
+                .stack
+                .rule_ref(position)
+                .map_or_else(String::new, |r| format!(" by {} {} rule {}", r.policy, r.direction, r.index)),
             By::EndOfTier(tier) => format!(" at the end of tier {}", half.stack.tiers()[tier].name),
             By::Profile => String::new(),
         };

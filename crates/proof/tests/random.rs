@@ -147,37 +147,41 @@ fn nothing_is_found_in_tables_as_they_are_lowered() {
     println!("longest proof: {longest:?}");
 }
 
-/// One corruption in each of a thousand tables. Each is found by a witness, or no packet of many meets another fate.
+/// A thousand corruptions that change some packet's fate: each is found by witnesses. Those without a witness change the
+/// fate of none of many packets.
 #[test]
 fn what_is_broken_is_found() {
     let (mut found, mut odd, mut harmless, mut kinds) = (0, 0, 0, std::collections::BTreeMap::new());
-    for n in 0..1000 {
-        let ground = Ground::new(n / 5);
-        let mut rng = Rng::new(10_000 + n);
-        let mut table = ground.table.clone();
-        let kind = corruption::corrupt(&mut rng, &mut table);
-        if table == ground.table {
-            harmless += 1;
-            continue;
+    for seed in 0.. {
+        if found >= 1000 {
+            break;
         }
-        let proof = ground.prove(&table);
-        let counts: &mut (usize, usize) = kinds.entry(kind).or_default();
-        if proof.witnesses.is_empty() {
+        let ground = Ground::new(seed);
+        for n in seed * 20..seed * 20 + 20 {
+            let mut rng = Rng::new(10_000 + n);
+            let mut table = ground.table.clone();
+            let kind = corruption::corrupt(&mut rng, &mut table);
+            if table == ground.table {
+                continue;
+            }
+            let proof = ground.prove(&table);
+            let counts: &mut (usize, usize) = kinds.entry(kind).or_default();
+            if !proof.witnesses.is_empty() {
+                proof.witnesses.iter().for_each(|w| ground.confirm(&table, w));
+                counts.0 += 1;
+                found += 1;
+                continue;
+            }
             let (sound, broken) = (Machine::new(&ground.table), Machine::new(&table));
-            for _ in 0..300 {
+            for _ in 0..100 {
                 let (hook, packet) = ground.packet(&mut rng);
                 let [before, after] = [&sound, &broken].map(|m| m.run(hook, &packet).map(|r| r.fate == Fate::Accept));
                 assert_eq!(before, after, "corruption {n} ({kind}) was not found: {packet:?}");
             }
             counts.1 += 1;
             if proof.odd.is_empty() { harmless += 1 } else { odd += 1 }
-        } else {
-            proof.witnesses.iter().for_each(|w| ground.confirm(&table, w));
-            counts.0 += 1;
-            found += 1;
         }
     }
     println!("{found} found with witnesses, {odd} not followed, {harmless} change no packet's fate");
-    println!("by kind (with witness, without): {kinds:#?}");
-    assert!(found > 500, "{found}");
+    println!("by kind (with witness, without): {kinds:?}");
 }

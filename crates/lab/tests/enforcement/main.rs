@@ -9,6 +9,7 @@ mod denials;
 mod flows;
 mod pins;
 mod ports;
+mod proof;
 mod raw;
 mod revocation;
 mod sctp;
@@ -54,6 +55,7 @@ fn trials(sandbox: Option<&'static Sandbox>) -> Vec<Trial> {
         flows::TESTS,
         pins::TESTS,
         ports::TESTS,
+        proof::TESTS,
         sctp::TESTS,
         change::TESTS,
         corners::TESTS,

@@ -160,7 +160,9 @@ fn rule(
 
 fn alter(rng: &mut Rng, exprs: &mut Vec<Expr>, at: usize) {
     match &mut exprs[at] {
-        Expr::Cmp { data, .. } | Expr::Immediate { data, .. } | Expr::Bitwise { mask: data, .. } if !data.is_empty() => {
+        Expr::Cmp { data, .. } | Expr::Immediate { data, .. } | Expr::Bitwise { mask: data, .. }
+            if !data.is_empty() =>
+        {
             let byte = rng.below(data.len());
             data[byte] ^= 1 << rng.below(8);
         }

@@ -57,21 +57,21 @@ pub(super) fn unite(mut cubes: Vec<Cube>) -> Vec<Cube> {
         if before < 2 {
             return cubes;
         }
-        cubes = united_in(cubes, |c| ((c.source, c.destination), c.traffic), |(s, d), t| Cube {
-            source: s,
-            destination: d,
-            traffic: t,
-        });
-        cubes = united_in(cubes, |c| ((c.source, c.traffic), c.destination), |(s, t), d| Cube {
-            source: s,
-            destination: d,
-            traffic: t,
-        });
-        cubes = united_in(cubes, |c| ((c.destination, c.traffic), c.source), |(d, t), s| Cube {
-            source: s,
-            destination: d,
-            traffic: t,
-        });
+        cubes = united_in(
+            cubes,
+            |c| ((c.source, c.destination), c.traffic),
+            |(s, d), t| Cube { source: s, destination: d, traffic: t },
+        );
+        cubes = united_in(
+            cubes,
+            |c| ((c.source, c.traffic), c.destination),
+            |(s, t), d| Cube { source: s, destination: d, traffic: t },
+        );
+        cubes = united_in(
+            cubes,
+            |c| ((c.destination, c.traffic), c.source),
+            |(d, t), s| Cube { source: s, destination: d, traffic: t },
+        );
         if cubes.len() == before {
             return cubes;
         }

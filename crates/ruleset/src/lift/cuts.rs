@@ -249,7 +249,8 @@ impl<'a> Scan<'a, '_> {
             let by = protocol.and_then(|p| fields(spec).nth(p));
             for element in elements {
                 let Element::Range { from, to, .. } = element else { continue };
-                let ends = |f: &std::ops::Range<usize>| Some((number(from.get(f.clone())?), number(to.get(f.clone())?)));
+                let ends =
+                    |f: &std::ops::Range<usize>| Some((number(from.get(f.clone())?), number(to.get(f.clone())?)));
                 let Some(interval) = ends(&place) else { continue };
                 self.interval(field, interval, by.as_ref().and_then(ends));
             }

@@ -41,9 +41,8 @@ impl Space {
         let classes = classes(cuts.addresses.get(&version).unwrap_or(&none), last(version.bits()));
         let shown = SHOWN.map(|a| IpVersion::split(a.parse().expect("an address")));
         let sample = |members: &Vec<Interval>| {
-            let fits = |(v, ip): &&(IpVersion, u128)| {
-                *v == version && members.iter().any(|(from, to)| from <= ip && ip <= to)
-            };
+            let fits =
+                |(v, ip): &&(IpVersion, u128)| *v == version && members.iter().any(|(from, to)| from <= ip && ip <= to);
             version.address(shown.iter().find(fits).map_or(members[0].0, |(_, ip)| *ip))
         };
         let addresses = classes.iter().map(sample).collect();

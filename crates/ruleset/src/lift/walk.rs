@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::IpVersion;
 use super::cube::{Cube, Part, unite};
 use super::cuts::{self, Layout, fields, whole, width};
 use super::register::{Byte, Field, Look, Registers, bitwise};
 use super::set::ClassSet;
 use super::space::Space;
-use super::IpVersion;
 use crate::machine::{Connection, Fate, Fault, Interface, JUMPS, Storage};
 use crate::{
     Chain, ChainKind, CmpOp, CtKey, Data, Element, Expr, Hook, MapSpec, MetaKey, PayloadBase, Policy, Rule, Table,
@@ -59,6 +59,9 @@ pub struct Lift<'a> {
     maps: BTreeMap<&'a str, (&'a MapSpec, &'a [Element], Storage<'a>)>,
     space: &'a Space,
     lookups: RefCell<HashMap<(&'a str, Vec<Byte>), Parts<Found<'a>>>>,
+    comparisons: RefCell<HashMap<(CmpOp, Vec<u8>, Vec<Byte>), Parts<bool>>>,
+    /// Traffic by the layout of its transport header; without one last.
+    layouts: Vec<(Option<Layout>, ClassSet)>,
 }
 
 impl<'a> Lift<'a> {
@@ -68,7 +71,25 @@ impl<'a> Lift<'a> {
         let ready = |(name, (spec, elements)): (&'a String, &'a (MapSpec, Vec<Element>))| {
             (name.as_str(), (spec, elements.as_slice(), Storage::new(spec, elements)))
         };
-        Self { chains: &table.chains, maps: table.maps.iter().map(ready).collect(), space, lookups: RefCell::default() }
+        let layouts = [Some(Layout::Port), Some(Layout::Type), Some(Layout::Opaque), None].map(|layout| {
+            let of = |class: usize| (!space.traffic()[class].headless).then(|| space.layout_of(class));
+            (layout, ClassSet::of(space.traffic().len(), |class| of(class) == layout))
+        });
+        Self {
+            chains: &table.chains,
+            maps: table.maps.iter().map(ready).collect(),
+            space,
+            lookups: RefCell::default(),
+            comparisons: RefCell::default(),
+            layouts: layouts.into(),
+        }
+    }
+
+    /// Whether a comparison holds, for all packets at once.
+    fn compare(&self, op: CmpOp, value: &[Byte], data: &[u8]) -> Parts<bool> {
+        let mut known = self.comparisons.borrow_mut();
+        let parts = known.entry((op, data.to_vec(), value.to_vec()));
+        parts.or_insert_with(|| Rc::new(self.split(value, &|_, _| true, &|value| holds(op, value, data)))).clone()
     }
 
     /// Walks all packets of a head through the base chains of its hook.
@@ -78,7 +99,8 @@ impl<'a> Lift<'a> {
         let headless = head.connection.state == Connection::UNTRACKED;
         let traffic = self.space.traffic_where(|t| headless || !t.headless);
         let mut cubes = vec![Cube { source: every.clone(), destination: every, traffic }];
-        let at_hook = |(name, chain): (&'a String, &'a Chain)| Some((chain.base.filter(|b| b.hook == head.hook)?, name));
+        let at_hook =
+            |(name, chain): (&'a String, &'a Chain)| Some((chain.base.filter(|b| b.hook == head.hook)?, name));
         let mut base: Vec<_> = self.chains.iter().filter_map(at_hook).collect();
         base.sort_by_key(|(b, name)| (b.priority, *name));
         let mut walk = Walk { lift: self, head, accepted: Vec::new(), out: Walked::default() };
@@ -109,7 +131,9 @@ impl<'a> Lift<'a> {
         // Elements that differ in what is known already cannot be hit.
         let known: Vec<_> = fields(spec).filter_map(|f| Some((f.clone(), fixed(&key[f])?))).collect();
         let possible = |e: &&'a Element| match e {
-            Element::Range { from, to, .. } => known.iter().all(|(f, v)| from[f.clone()] <= v[..] && v[..] <= to[f.clone()]),
+            Element::Range { from, to, .. } => {
+                known.iter().all(|(f, v)| from[f.clone()] <= v[..] && v[..] <= to[f.clone()])
+            }
             Element::CatchAll { .. } => true,
         };
         let fields: Vec<_> = fields(spec).collect();
@@ -122,7 +146,8 @@ impl<'a> Lift<'a> {
         };
         // Most sources of a pair are in no pair.
         let leads = |field: Field, class: usize| {
-            let Some(place) = fields.iter().find(|f| whole(&key[(*f).clone()], self.space.version) == Some(field)) else {
+            let Some(place) = fields.iter().find(|f| whole(&key[(*f).clone()], self.space.version) == Some(field))
+            else {
                 return true;
             };
             let value: Vec<u8> = key[place.clone()].iter().map(|b| self.value(*b, [class; 3])).collect();
@@ -337,11 +362,8 @@ impl<'a> Walk<'a, '_> {
                     }
                     Expr::Payload { base: PayloadBase::Transport, offset, len, dreg } => {
                         let beyond = offset + len > 8;
-                        for layout in [Some(Layout::Port), Some(Layout::Type), Some(Layout::Opaque), None] {
-                            let space = self.lift.space;
-                            let of = |class: usize| (!space.traffic()[class].headless).then(|| space.layout_of(class));
-                            let set = ClassSet::of(space.traffic().len(), |class| of(class) == layout);
-                            let part = Part { traffic: Some(set), ..Part::default() };
+                        for (layout, set) in &self.lift.layouts {
+                            let part = Part { traffic: Some(set.clone()), ..Part::default() };
                             let some: Vec<Cube> = cubes.iter().filter_map(|c| c.and(&part)).collect();
                             match layout {
                                 _ if some.is_empty() => {}
@@ -376,11 +398,10 @@ impl<'a> Walk<'a, '_> {
                         Ok(value) => {
                             let value = value.to_vec();
                             self.look(chain, at, &value);
-                            let holds = |value: &[u8]| holds(*op, value, data);
                             let mut going = Vec::new();
-                            for (part, yes) in self.lift.split(&value, &|_, _| true, &holds) {
-                                let some = cubes.iter().filter_map(|c| c.and(&part));
-                                if yes { going.extend(some) } else { next.extend(some) }
+                            for (part, yes) in self.lift.compare(*op, &value, data).iter() {
+                                let some = cubes.iter().filter_map(|c| c.and(part));
+                                if *yes { going.extend(some) } else { next.extend(some) }
                             }
                             if !going.is_empty() {
                                 out.push((registers, going));

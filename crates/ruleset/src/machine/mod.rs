@@ -9,7 +9,9 @@ mod storage;
 
 use std::collections::BTreeMap;
 
-use crate::{Chain, ChainKind, CmpOp, CtKey, Data, Expr, Hook, MetaKey, PayloadBase, Policy, Reg, Rule, Table, Verdict};
+use crate::{
+    Chain, ChainKind, CmpOp, CtKey, Data, Expr, Hook, MetaKey, PayloadBase, Policy, Reg, Rule, Table, Verdict,
+};
 
 pub use packet::{Connection, Interface, Packet};
 pub(crate) use storage::Storage;
