@@ -129,23 +129,22 @@ impl<'a> Machine<'a> {
     }
 
     /// Walks a base chain; `None` at its end.
-    fn walk(&self, base: &str, packet: &Packet, run: &mut Run) -> Result<Option<Fate>, Fault> {
-        let (mut chain, mut at, mut gotos) = (base, 0, 0);
-        let mut stack: Vec<(&str, usize)> = Vec::new();
+    fn walk(&self, base: &'a str, packet: &Packet, run: &mut Run) -> Result<Option<Fate>, Fault> {
+        let (mut chain, mut at, mut gotos) = (self.chain(Place { chain: base, rule: 0 }, base)?, 0, 0);
+        let mut stack: Vec<(Named<'_>, usize)> = Vec::new();
         loop {
-            let rules = &self.chains.get(chain).ok_or_else(|| missing(chain, at, chain))?.rules;
-            let Some(rule) = rules.get(at) else {
+            let Some(rule) = chain.rules.get(at) else {
                 match stack.pop() {
                     Some(caller) => (chain, at) = caller,
                     None => return Ok(None),
                 }
                 continue;
             };
-            let place = Place { chain, rule: at };
+            let place = Place { chain: chain.name, rule: at };
             at += 1;
             let outcome = self.rule(place, rule, packet, run)?;
             if matches!(outcome, Outcome::Reject | Outcome::Verdict(Verdict::Accept | Verdict::Drop)) {
-                run.decided = Some((chain.to_owned(), at - 1));
+                run.decided = Some((chain.name.to_owned(), at - 1));
             }
             match outcome {
                 Outcome::Next | Outcome::Verdict(Verdict::Continue) => {}
@@ -158,7 +157,7 @@ impl<'a> Machine<'a> {
                 },
                 Outcome::Verdict(Verdict::Jump(to)) => {
                     if stack.len() == JUMPS {
-                        return Err(Fault::Depth { chain: chain.to_owned(), rule: at - 1 });
+                        return Err(Fault::Depth { chain: chain.name.to_owned(), rule: at - 1 });
                     }
                     stack.push((chain, at));
                     (chain, at, gotos) = (self.chain(place, to)?, 0, 0);
@@ -166,7 +165,7 @@ impl<'a> Machine<'a> {
                 Outcome::Verdict(Verdict::Goto(to)) => {
                     // A loop, which a kernel refuses when the table is made.
                     if gotos > self.chains.len() {
-                        return Err(Fault::Depth { chain: chain.to_owned(), rule: at - 1 });
+                        return Err(Fault::Depth { chain: chain.name.to_owned(), rule: at - 1 });
                     }
                     (chain, at, gotos) = (self.chain(place, to)?, 0, gotos + 1);
                 }
@@ -174,9 +173,9 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn chain(&self, place: Place<'_>, name: &str) -> Result<&'a str, Fault> {
+    fn chain(&self, place: Place<'_>, name: &str) -> Result<Named<'a>, Fault> {
         match self.chains.get_key_value(name) {
-            Some((name, _)) => Ok(name),
+            Some((name, chain)) => Ok(Named { name, rules: &chain.rules }),
             None => Err(missing(place.chain, place.rule, name)),
         }
     }
@@ -208,13 +207,15 @@ impl<'a> Machine<'a> {
                     registers.store(*dreg, bytes);
                 }
                 Expr::Bitwise { sreg, dreg, mask, xor } => {
-                    let value = registers.load(*sreg, mask.len())?;
-                    let value: Vec<u8> = value.iter().zip(mask).zip(xor).map(|((v, m), x)| v & m ^ x).collect();
-                    registers.store(*dreg, &value);
+                    let mut value = registers.load(*sreg, mask.len())?;
+                    for ((v, m), x) in value.0.iter_mut().zip(mask).zip(xor) {
+                        *v = *v & m ^ x;
+                    }
+                    registers.store(*dreg, value.bytes());
                 }
                 Expr::Cmp { sreg, op, data } => {
                     // The kernel compares with `memcmp`, whatever the byte order.
-                    let order = registers.load(*sreg, data.len())?.as_slice().cmp(data);
+                    let order = registers.load(*sreg, data.len())?.bytes().cmp(data);
                     let holds = match op {
                         CmpOp::Eq => order.is_eq(),
                         CmpOp::Neq => order.is_ne(),
@@ -232,7 +233,7 @@ impl<'a> Machine<'a> {
                 Expr::Lookup { map, sreg, dreg, verdict, invert } => {
                     let storage = self.maps.get(map.as_str()).ok_or_else(|| missing(place.chain, place.rule, map))?;
                     let key = registers.load_key(*sreg, storage)?;
-                    let found = storage.get(&key);
+                    let found = storage.get(key.bytes());
                     if found.is_some() == *invert {
                         return Ok(Outcome::Next);
                     }
@@ -261,6 +262,13 @@ impl<'a> Machine<'a> {
         }
         Ok(Outcome::Next)
     }
+}
+
+/// A chain that is being walked.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    name: &'a str,
+    rules: &'a [Rule],
 }
 
 /// What a rule says.
@@ -329,23 +337,31 @@ impl<'a> Registers<'a> {
         }
     }
 
-    fn load(&self, reg: Reg, len: usize) -> Result<Vec<u8>, Fault> {
+    fn load(&self, reg: Reg, len: usize) -> Result<Loaded, Fault> {
+        let mut out = [0; 64];
         let first = usize::from(reg.index());
-        let mut out = Vec::with_capacity(len.next_multiple_of(4));
-        for at in first..first + len.div_ceil(4) {
+        for (i, at) in (first..first + len.div_ceil(4)).enumerate() {
             let word = self.words.get(at).copied().flatten().ok_or_else(|| Fault::Unset {
                 chain: self.place.chain.to_owned(),
                 rule: self.place.rule,
                 register: u8::try_from(at).unwrap_or(u8::MAX),
             })?;
-            out.extend_from_slice(&word);
+            out[4 * i..4 * i + 4].copy_from_slice(&word);
         }
-        out.truncate(len);
-        Ok(out)
+        Ok(Loaded(out, len))
     }
 
-    fn load_key(&self, reg: Reg, storage: &Storage<'_>) -> Result<Vec<u8>, Fault> {
+    fn load_key(&self, reg: Reg, storage: &Storage<'_>) -> Result<Loaded, Fault> {
         self.load(reg, storage.key_len())
+    }
+}
+
+/// What was loaded from registers: so many bytes of all that they hold.
+struct Loaded([u8; 64], usize);
+
+impl Loaded {
+    fn bytes(&self) -> &[u8] {
+        &self.0[..self.1]
     }
 }
 
