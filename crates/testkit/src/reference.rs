@@ -39,7 +39,9 @@ pub fn pod_at(cluster: &Cluster, ip: IpAddr) -> Option<&Pod> {
         .find(|p| p.phase != Phase::Succeeded && p.phase != Phase::Failed && !p.host_network && p.ips.contains(&ip))
 }
 
-fn node_at(cluster: &Cluster, ip: IpAddr) -> Option<&Node> {
+/// The node that has an address.
+#[must_use]
+pub fn node_at(cluster: &Cluster, ip: IpAddr) -> Option<&Node> {
     cluster.nodes.iter().find(|n| n.addresses.contains(&ip))
 }
 
@@ -66,6 +68,22 @@ pub fn decide(cluster: &Cluster, flow: Flow) -> Halves {
     Halves { egress, ingress }
 }
 
+/// The policies that select a pod and speak of a direction, each with its rules for it.
+pub fn governing<'c>(
+    cluster: &'c Cluster,
+    pod: &Pod,
+    direction: Direction,
+) -> impl Iterator<Item = (&'c NetworkPolicy, &'c [PeerRule])> {
+    cluster.policies.iter().filter_map(move |policy| {
+        let rules = match direction {
+            Direction::Ingress => &policy.ingress,
+            Direction::Egress => &policy.egress,
+        };
+        let here = policy.meta.namespace == pod.meta.namespace && selects(&policy.pod_selector, &pod.meta.labels);
+        rules.as_ref().filter(|_| here).map(|rules| (policy, &rules[..]))
+    })
+}
+
 /// Whether a pod's policies allow a packet in a direction: "if no policies select a pod, all traffic is allowed"; else
 /// one rule of one policy that selects it must match.
 fn allows(
@@ -78,15 +96,7 @@ fn allows(
     traffic: Traffic,
 ) -> bool {
     let mut isolated = false;
-    for policy in &cluster.policies {
-        let rules = match direction {
-            Direction::Ingress => &policy.ingress,
-            Direction::Egress => &policy.egress,
-        };
-        let Some(rules) = rules else { continue };
-        if policy.meta.namespace != pod.meta.namespace || !selects(&policy.pod_selector, &pod.meta.labels) {
-            continue;
-        }
+    for (policy, rules) in governing(cluster, pod, direction) {
         isolated = true;
         for rule in rules {
             if peer_matches(cluster, policy, rule, peer, peer_ip) && port_matches(rule, destination, traffic) {
