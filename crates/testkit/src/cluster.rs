@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use tortie_model::{Labels, Namespace, NetworkPolicy, Node, PeerRule, Pod, PolicyPeer, PortSpec, Traffic};
-use tortie_policy::{Delta, Index, Policy, Tier, network_policy};
+use tortie_policy::{Delta, Index, PodKey, Policy, Tier, network_policy};
 
 /// A cluster as lists of objects. Shown, it is what a failing test needs, close to how one would write it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +34,30 @@ impl Cluster {
         out.extend(self.tiers.iter().cloned().map(Delta::Tier));
         out.extend(self.policies.iter().map(|p| Delta::Policy(Box::new(network_policy(p)))));
         out.extend(self.tiered.iter().cloned().map(|p| Delta::Policy(Box::new(p))));
+        out
+    }
+
+    /// The changes that make another cluster of this one, with every order allowed.
+    #[must_use]
+    pub fn deltas_to(&self, next: &Self) -> Vec<Delta> {
+        let mut out = Vec::new();
+        let gone = |name: &Namespace| !next.namespaces.iter().any(|n| n.name() == name.name());
+        out.extend(self.namespaces.iter().filter(|n| gone(n)).map(|n| Delta::NamespaceRemoved(n.name().clone())));
+        let gone = |node: &Node| !next.nodes.iter().any(|n| n.meta.name == node.meta.name);
+        out.extend(self.nodes.iter().filter(|n| gone(n)).map(|n| Delta::NodeRemoved(n.meta.name.clone())));
+        let gone = |pod: &Pod| !next.pods.iter().any(|p| PodKey::of(p) == PodKey::of(pod));
+        let removed = |p: &Pod| Delta::PodRemoved { key: PodKey::of(p), uid: p.meta.uid.clone() };
+        out.extend(self.pods.iter().filter(|p| gone(p)).map(removed));
+        let gone = |tier: &Tier| !next.tiers.iter().any(|t| t.name == tier.name);
+        out.extend(self.tiers.iter().filter(|t| gone(t)).map(|t| Delta::TierRemoved(t.name.clone())));
+        let (old, new) = (self.deltas(), next.deltas());
+        let object = |delta: &Delta| match delta {
+            Delta::Policy(policy) => Some(policy.object.clone()),
+            _ => None,
+        };
+        let stays = |delta: &Delta| new.iter().any(|n| object(n) == object(delta));
+        out.extend(old.iter().filter(|d| !stays(d)).filter_map(object).map(Delta::PolicyRemoved));
+        out.extend(new.into_iter().filter(|delta| !old.contains(delta)));
         out
     }
 

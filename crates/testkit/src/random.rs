@@ -301,16 +301,25 @@ pub fn changed(rng: &mut Rng, cluster: &Cluster) -> Cluster {
 }
 
 fn change(rng: &mut Rng, cluster: &mut Cluster) {
-    let some_pod = |rng: &mut Rng, cluster: &Cluster| rng.below(cluster.pods.len().max(1));
     match rng.below(100) {
-        0..12 => add_pod(rng, cluster),
-        12..22 if !cluster.pods.is_empty() => {
-            let i = some_pod(rng, cluster);
+        0..45 => change_pods(rng, cluster),
+        45..58 => change_namespaces(rng, cluster),
+        58..70 if !cluster.tiers.is_empty() => change_tiers(rng, cluster),
+        _ => change_policies(rng, cluster),
+    }
+}
+
+fn change_pods(rng: &mut Rng, cluster: &mut Cluster) {
+    if cluster.pods.is_empty() || rng.chance(25) {
+        return add_pod(rng, cluster);
+    }
+    let i = rng.below(cluster.pods.len());
+    match rng.below(100) {
+        0..22 => {
             cluster.pods.remove(i);
         }
-        22..30 if !cluster.pods.is_empty() => {
+        22..40 => {
             // Its address goes to another pod at once.
-            let i = some_pod(rng, cluster);
             let (node, ips) = (cluster.pods[i].node.clone(), cluster.pods[i].ips.clone());
             let reused = !cluster.pods[i].phase.is_finished() && !cluster.pods[i].host_network;
             cluster.pods.remove(i);
@@ -320,25 +329,33 @@ fn change(rng: &mut Rng, cluster: &mut Cluster) {
                 pod.ips = ips;
             }
         }
-        30..45 if !cluster.pods.is_empty() => {
-            let i = some_pod(rng, cluster);
-            cluster.pods[i].meta.labels = labels(rng);
+        40..50 => cluster.pods[i].phase = Phase::Succeeded,
+        50..88 => cluster.pods[i].meta.labels = labels(rng),
+        _ => cluster.pods[i].ports = container_ports(rng),
+    }
+}
+
+fn change_namespaces(rng: &mut Rng, cluster: &mut Cluster) {
+    let name = *rng.pick(&NAMESPACES);
+    let defined = cluster.namespaces.iter().position(|n| **n.name() == *name);
+    match defined {
+        // Its pods stay, for the time that it takes to delete them.
+        Some(i) if rng.chance(15) => {
+            cluster.namespaces.remove(i);
         }
-        45..50 if !cluster.pods.is_empty() => {
-            let i = some_pod(rng, cluster);
-            cluster.pods[i].ports = container_ports(rng);
+        Some(i) => cluster.namespaces[i] = Namespace::new(name, &labels(rng)),
+        None => cluster.namespaces.push(Namespace::new(name, &labels(rng))),
+    }
+}
+
+fn change_policies(rng: &mut Rng, cluster: &mut Cluster) {
+    let n = cluster.policies.len();
+    match rng.below(100) {
+        0..35 if n > 0 => {
+            cluster.policies.remove(rng.below(n));
         }
-        50..58 if !cluster.namespaces.is_empty() => {
-            let i = rng.below(cluster.namespaces.len());
-            let name = cluster.namespaces[i].name().clone();
-            cluster.namespaces[i] = Namespace::new(&name, &labels(rng));
-        }
-        58..73 if !cluster.policies.is_empty() => {
-            let i = rng.below(cluster.policies.len());
-            cluster.policies.remove(i);
-        }
-        73..85 if !cluster.policies.is_empty() => {
-            let i = rng.below(cluster.policies.len());
+        35..65 if n > 0 => {
+            let i = rng.below(n);
             let meta = cluster.policies[i].meta.clone();
             cluster.policies[i] = NetworkPolicy { meta, ..policy(rng) };
         }
@@ -346,6 +363,25 @@ fn change(rng: &mut Rng, cluster: &mut Cluster) {
             let new = policy(rng);
             cluster.policies.retain(|p| p.meta != new.meta);
             cluster.policies.push(new);
+        }
+    }
+}
+
+fn change_tiers(rng: &mut Rng, cluster: &mut Cluster) {
+    let i = rng.below(cluster.tiers.len());
+    match rng.below(100) {
+        0..20 => cluster.tiers[i].order = *rng.pick(&[Order::new(10.0), Order::new(1e6), Order::new(2e6)]),
+        20..40 => {
+            let flipped = if cluster.tiers[i].end == EndAction::Pass { EndAction::Deny } else { EndAction::Pass };
+            cluster.tiers[i].end = flipped;
+        }
+        40..60 if cluster.tiered.len() > 1 => {
+            cluster.tiered.remove(rng.below(cluster.tiered.len()));
+        }
+        _ => {
+            let new = tiered_policy(rng);
+            cluster.tiered.retain(|p| p.object != new.object);
+            cluster.tiered.push(new);
         }
     }
 }
