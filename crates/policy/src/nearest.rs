@@ -86,7 +86,7 @@ impl NearMiss {
 impl PeerMiss {
     /// How far off: an edit of one label counts 2, of one block 3, another kind of peer 6.
     fn distance(&self) -> u32 {
-        let labels = |r: &[Requirement]| 2 * u32::try_from(r.len()).unwrap_or(u32::MAX / 4);
+        let labels = |r: &[Requirement]| 2 * u32::from(u16::try_from(r.len()).unwrap_or(u16::MAX));
         match self {
             Self::NoPeers | Self::NotAPod => 6,
             Self::OtherNamespace { .. } => 3,
@@ -171,13 +171,13 @@ fn port_miss(ports: &Ports, traffic: Traffic, names: NamedPorts<'_>) -> Option<P
         listed.dedup();
         return Some(PortMiss::Protocol { packet: traffic.protocol, listed });
     }
-    let unnamed = same.iter().find_map(|p| match &p.detail {
-        Detail::Named(name) if p.range(names).is_none() => Some(name.to_string()),
-        _ => None,
-    });
     let numbers: Vec<_> = same.iter().filter(|p| p.range(names).is_some()).map(|p| p.detail.clone()).collect();
-    match (unnamed, numbers.is_empty()) {
-        (Some(name), true) => Some(PortMiss::Unnamed(name)),
+    let name = same.iter().find_map(|p| match &p.detail {
+        Detail::Named(name) => Some(name.to_string()),
+        Detail::All | Detail::Range(..) => None,
+    });
+    match name {
+        Some(name) if numbers.is_empty() => Some(PortMiss::Unnamed(name)),
         _ => Some(PortMiss::Number { listed: numbers }),
     }
 }

@@ -117,12 +117,12 @@ impl<T: Clone + Eq> Regions<T> {
             let (mut i, mut j) = (0, 0);
             let mut start = *protocol.details().start();
             let mut out = Vec::with_capacity(a.len().max(b.len()));
-            while i < a.len() && j < b.len() {
-                let (ea, eb) = (*a[i].0.end(), *b[j].0.end());
-                let end = ea.min(eb);
-                out.push((start..=end, f(a[i].1, b[j].1)));
-                i += usize::from(ea == end);
-                j += usize::from(eb == end);
+            // Both cover the protocol, and so end together.
+            while let (Some((ra, va)), Some((rb, vb))) = (a.get(i), b.get(j)) {
+                let end = *ra.end().min(rb.end());
+                out.push((start..=end, f(va, vb)));
+                i += usize::from(*ra.end() == end);
+                j += usize::from(*rb.end() == end);
                 start = end.saturating_add(1);
             }
             protocols.push((protocol, out));
@@ -159,6 +159,19 @@ mod tests {
         assert_eq!(z.get(Traffic::port(Protocol::Udp, 0)), "-u");
         assert_eq!(z.get(Traffic::other(47)), "-.");
         assert_eq!(z.iter().count(), 3 + 2 + 1);
+    }
+
+    #[test]
+    fn only_protocols_that_differ_from_the_rest_are_listed() {
+        let icmp = vec![(0..=7, 'a'), (8..=u16::MAX, 'b')];
+        let r = Regions::new([(IpProtocol::ICMP, icmp.clone()), (IpProtocol(47), vec![(0..=0, 'g')])], '-');
+        let listed: Vec<_> = r.protocols().map(|(p, ranges)| (p, ranges.to_vec())).collect();
+        assert_eq!(listed, [(IpProtocol::ICMP, icmp), (IpProtocol(47), vec![(0..=0, 'g')])]);
+        assert_eq!(r.ranges(IpProtocol(47)), [(0..=0, &'g')]);
+        assert_eq!(r.ranges(IpProtocol::TCP), [(0..=u16::MAX, &'-')]);
+        // A detail that its protocol does not have counts as the last that it has.
+        assert_eq!(r.get(Traffic { protocol: IpProtocol(47), detail: 5 }), &'g');
+        assert_eq!(r.rest(), &'-');
     }
 
     #[test]

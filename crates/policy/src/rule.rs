@@ -234,5 +234,18 @@ mod tests {
         o.sort();
         assert_eq!(o.map(Order::get), [Some(-1.5), Some(0.0), Some(1000.0), None, None]);
         assert_eq!(Order::new(-0.0), Order::new(0.0));
+        assert_eq!(Order::new(0.0), Order::new(-0.0));
+        assert_ne!(Order::new(1.0), Order::new(2.0));
+        assert_ne!(Order::new(0.0), Order::NONE);
+    }
+
+    #[test]
+    fn orders_that_are_equal_hash_alike() {
+        use std::hash::BuildHasher;
+        let state = std::hash::RandomState::new();
+        let hash = |order: Order| state.hash_one(order);
+        assert_eq!(hash(Order::new(-0.0)), hash(Order::new(0.0)));
+        let all = [Order::new(1.0), Order::new(2.0), Order::new(0.0), Order::NONE].map(hash);
+        assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), 4);
     }
 }

@@ -27,16 +27,13 @@ fn the_engine_says_what_the_texts_say() {
             let (egress, ingress) = pair.regions.get(flow.traffic);
             let regions = (egress.verdict == Verdict::Allow, ingress.verdict == Verdict::Allow);
             assert_eq!(regions, engine, "regions in {}", case());
+            assert_eq!(*pair.allowed().get(flow.traffic), expected.is_allowed(), "allowed regions in {}", case());
             assert_eq!(*egress, verdict.egress.outcome, "egress trace in {}", case());
             assert_eq!(*ingress, verdict.ingress.outcome, "ingress trace in {}", case());
             coverage.count(&cluster, flow, expected);
         }
     }
-    println!("{coverage}");
-    assert_eq!(coverage.rarer_than(1), Vec::<&str>::new(), "random cases leave something out:\n{coverage}");
-    for verdict in ["allowed", "denied"] {
-        assert!(coverage.percent(verdict) >= 20, "too few {verdict}:\n{coverage}");
-    }
+    coverage.print_and_hold();
 }
 
 /// One packet at a time, and all at once, walk the same stack: with tiers, and with all actions.
