@@ -1,8 +1,8 @@
 //! Builders, the reference evaluator, random clusters: for tests only.
 //!
 //! [`mod@reference`] decides from the texts of the APIs alone, as simply as can be, so that the engine, a plan and a
-//! kernel can be held against it on [`random`] clusters. A failing case is named by its seed: the same seed makes the
-//! same cluster.
+//! kernel can be held against it on [`random`] clusters and on every [`small`] one. A failing case is named by its seed
+//! or number: the same one makes the same cluster.
 
 pub mod build;
 mod cluster;
@@ -10,6 +10,7 @@ pub mod coverage;
 pub mod random;
 pub mod reference;
 mod rng;
+pub mod small;
 
 pub use cluster::{Cluster, Flow};
 pub use rng::Rng;
