@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 /// Stands between a [`crate::Socket`] and the kernel: a test decides there what is spoiled, what is lost, and when the
 /// process dies. Everything that a tap lets through is answered by the kernel itself.
-pub trait Tap: fmt::Debug + Send {
+pub trait Tap: fmt::Debug + Send + Sync {
     /// A datagram is about to be sent, as it stands after the tap's changes; with an error, it is not sent.
     ///
     /// # Errors

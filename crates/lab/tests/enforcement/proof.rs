@@ -45,7 +45,7 @@ fn an_element_is_gone(sandbox: &Sandbox) -> Result {
     assert!(found.iter().any(|(node, said)| &**node == "node-1" && witness(said)), "{found:#?}");
     assert!(found.iter().any(|(_, said)| said.starts_with("map iprof4.")), "{found:#?}");
     for (question, sighting) in stage.sent("a/one", "a/two", "TCP/80")? {
-        let passed = sighting.kernel.as_ref().and_then(|k| k.answer()) == Some(true.into());
+        let passed = sighting.kernel.answer() == Some(true.into());
         assert!(passed, "{question:?}: {}", sighting.detail);
     }
     Ok(())

@@ -7,11 +7,13 @@ mod example;
 mod fault;
 mod ground;
 mod inverted;
+mod packets;
 mod random;
 mod request;
 mod retold;
 mod seen;
 mod shop;
+mod small;
 mod yaml;
 
 use std::process::ExitCode;
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 17] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
@@ -80,6 +82,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("IPv6 alone", ground::ipv6_alone),
         ("three nodes", ground::three_nodes),
         ("random clusters and policies", random::clusters),
+        ("small clusters and policies, drawn from all of them", small::clusters),
     ];
     tests
         .into_iter()
