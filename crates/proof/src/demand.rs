@@ -72,7 +72,7 @@ impl<'a> Demand<'a> {
             return self.same(&self.any, &self.any, &self.everything);
         };
         if input.name.starts_with(&*self.claim.facts.interface_prefix) {
-            self.from_pod_link(head, input)
+            self.sent_by_pod(head, input)
         } else if head.hook == Hook::Input {
             // None of our business, unless a new connection claims to be a pod's.
             let claims = head.connection.state == Connection::NEW && input.index != 1;
@@ -106,7 +106,7 @@ impl<'a> Demand<'a> {
     }
 
     /// Only a pod's own addresses may come from its link.
-    fn from_pod_link(&self, head: &Head, input: &Interface) -> Vec<Wanted> {
+    fn sent_by_pod(&self, head: &Head, input: &Interface) -> Vec<Wanted> {
         let sparing = if head.hook == Hook::Input { &self.discovery } else { &self.nothing };
         let is_its = |n: usize| {
             let interface = &self.endpoints.all[n].interface;

@@ -51,6 +51,10 @@ pub struct Walked {
 
 type Found<'a> = Option<Option<&'a Data>>;
 type Parts<R> = Rc<Vec<(Part, R)>>;
+/// Lookups that were made, by map and key.
+type Lookups<'a> = HashMap<(&'a str, Vec<Byte>), Parts<Found<'a>>>;
+/// Comparisons that were made.
+type Comparisons = HashMap<(CmpOp, Vec<u8>, Vec<Byte>), Parts<bool>>;
 
 /// A table made ready for sets of packets.
 #[derive(Debug)]
@@ -58,8 +62,8 @@ pub struct Lift<'a> {
     chains: &'a BTreeMap<String, Chain>,
     maps: BTreeMap<&'a str, (&'a MapSpec, &'a [Element], Storage<'a>)>,
     space: &'a Space,
-    lookups: RefCell<HashMap<(&'a str, Vec<Byte>), Parts<Found<'a>>>>,
-    comparisons: RefCell<HashMap<(CmpOp, Vec<u8>, Vec<Byte>), Parts<bool>>>,
+    lookups: RefCell<Lookups<'a>>,
+    comparisons: RefCell<Comparisons>,
     /// Traffic by the layout of its transport header; without one last.
     layouts: Vec<(Option<Layout>, ClassSet)>,
 }
