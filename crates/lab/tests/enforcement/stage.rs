@@ -78,14 +78,17 @@ impl Stage {
     }
 
     fn staged(&mut self, delete: &[&str], yaml: &str) -> Result<Staged> {
-        let loaded = load(&Memory::new([("test.yaml", yaml)]), &["test.yaml"], &LoadOptions::default());
-        if loaded.has_untrusted_object() {
-            return Err(loaded.diagnostics.iter().map(|d| d.render(false)).collect::<String>().into());
-        }
         for object in delete {
             self.store.delete(&object.parse()?)?;
         }
-        self.store.apply(&loaded.objects);
+        // Input that holds nothing is an error, and a change that only deletes has none.
+        if !yaml.trim().is_empty() {
+            let loaded = load(&Memory::new([("test.yaml", yaml)]), &["test.yaml"], &LoadOptions::default());
+            if loaded.has_untrusted_object() {
+                return Err(loaded.diagnostics.iter().map(|d| d.render(false)).collect::<String>().into());
+            }
+            self.store.apply(&loaded.objects);
+        }
         Ok(self.stager.stage(&self.store.state())?)
     }
 
