@@ -55,13 +55,13 @@ pub enum PlayError {
     /// The lab failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// What a node's kernel holds is not its plan.
-    #[error("node {node}: the kernel does not hold what it should: {difference}")]
+    /// What the kernels of nodes hold is not what the engine says. No packet was sent after that.
+    #[error("step `{step}`: the kernel does not hold what it should:\n{}", findings.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n"))]
     Drift {
-        /// The node.
-        node: Arc<str>,
-        /// The first difference.
-        difference: String,
+        /// The step.
+        step: String,
+        /// Each difference with its node: packets that the kernel judges otherwise come first.
+        findings: Vec<String>,
     },
 }
 
@@ -91,7 +91,7 @@ pub fn play(
             let (nodes, pods) = (scene.staged.nodes.len(), scene.staged.pods.len());
             on(Event::Booted { nodes, pods, took: started.elapsed() });
         }
-        verify(&mut cluster)?;
+        verify(&mut cluster, &scene.step)?;
         on(Event::Applied { scene: &scene, took: changed.elapsed() });
         if let Some(fault) = &mut fault {
             fault(&scene.step, &mut cluster)?;
@@ -104,12 +104,11 @@ pub fn play(
     Ok(reports)
 }
 
-/// Compares what the kernels hold with the plans.
-fn verify(cluster: &mut Cluster) -> Result<(), PlayError> {
-    match cluster.verify()?.into_iter().next() {
-        Some((node, difference)) => Err(PlayError::Drift { node, difference }),
-        None => Ok(()),
-    }
+/// Compares what the kernels do with every packet with what the engine says, and what they hold with the plans.
+fn verify(cluster: &mut Cluster, step: &str) -> Result<(), PlayError> {
+    let findings: Vec<String> =
+        cluster.verify()?.iter().map(|(node, finding)| format!("node {node}: {finding}")).collect();
+    if findings.is_empty() { Ok(()) } else { Err(PlayError::Drift { step: step.to_owned(), findings }) }
 }
 
 fn observe(cluster: &mut Cluster, case: &str, scene: &Scene) -> Result<StepReport, PlayError> {

@@ -99,16 +99,22 @@ mod packets {
         for case in cases {
             report.case(case)?;
             let mut written: io::Result<()> = Ok(());
-            play_case(sandbox, case.clone(), None, |event| {
+            let played = play_case(sandbox, case.clone(), None, |event| {
                 if written.is_ok() {
                     written = show(&mut report, &event);
                 }
-            })
-            .map_err(|e| match e {
-                PlayError::Rehearsal(e) => say_why(e),
-                other => Failure::message(other),
-            })?;
+            });
             written?;
+            match played {
+                Ok(_) => {}
+                Err(PlayError::Rehearsal(e)) => return Err(say_why(e)),
+                // The lab did its work: it found that the kernel does not.
+                Err(drift @ PlayError::Drift { .. }) => {
+                    terminal::error(drift);
+                    return Ok(Outcome::Findings);
+                }
+                Err(other) => return Err(Failure::message(other)),
+            }
         }
         Ok(Outcome::findings_if(!report.end(cases)?))
     }
