@@ -2,6 +2,7 @@
 
 mod corruption;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tortie_model::{Direction, IpProtocol, Traffic};
@@ -147,41 +148,87 @@ fn nothing_is_found_in_tables_as_they_are_lowered() {
     println!("longest proof: {longest:?}");
 }
 
-/// Corruptions that change some packet's fate: each is found by witnesses. Those without a witness change the
-/// fate of none of many packets.
-#[test]
-fn what_is_broken_is_found() {
-    let (mut found, mut odd, mut harmless, mut kinds) = (0, 0, 0, std::collections::BTreeMap::new());
-    for seed in 0.. {
-        if found >= 300 {
-            break;
-        }
-        let ground = Ground::new(seed);
-        for n in seed * 20..seed * 20 + 20 {
-            let mut rng = Rng::new(10_000 + n);
-            let mut table = ground.table.clone();
-            let kind = corruption::corrupt(&mut rng, &mut table);
-            if table == ground.table {
-                continue;
-            }
-            let proof = ground.prove(&table);
-            let counts: &mut (usize, usize) = kinds.entry(kind).or_default();
-            if !proof.witnesses.is_empty() {
-                proof.witnesses.iter().for_each(|w| ground.confirm(&table, w));
-                counts.0 += 1;
-                found += 1;
-                continue;
-            }
-            let (sound, broken) = (Machine::new(&ground.table), Machine::new(&table));
-            for _ in 0..100 {
-                let (hook, packet) = ground.packet(&mut rng);
-                let [before, after] = [&sound, &broken].map(|m| m.run(hook, &packet).map(|r| r.fate == Fate::Accept));
-                assert_eq!(before, after, "corruption {n} ({kind}) was not found: {packet:?}");
-            }
-            counts.1 += 1;
-            if proof.odd.is_empty() { harmless += 1 } else { odd += 1 }
+/// Tables that are broken, and corruptions of each.
+const TABLES: u64 = 50;
+const CORRUPTIONS: u64 = 20;
+
+/// What became of corruptions.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Found with witnesses.
+    found: usize,
+    /// A rule looks at something that is not followed, and that is said.
+    odd: usize,
+    /// No packet's fate changes.
+    harmless: usize,
+    /// By kind: with a witness, without.
+    kinds: BTreeMap<&'static str, (usize, usize)>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.found += other.found;
+        self.odd += other.odd;
+        self.harmless += other.harmless;
+        for (kind, (with, without)) in other.kinds {
+            let sum = self.kinds.entry(kind).or_default();
+            *sum = (sum.0 + with, sum.1 + without);
         }
     }
+}
+
+/// Breaks one table in many ways.
+fn break_one(seed: u64) -> Tally {
+    let ground = Ground::new(seed);
+    let mut tally = Tally::default();
+    for n in seed * CORRUPTIONS..(seed + 1) * CORRUPTIONS {
+        let mut rng = Rng::new(10_000 + n);
+        let (kind, table) = loop {
+            let mut table = ground.table.clone();
+            let kind = corruption::corrupt(&mut rng, &mut table);
+            if table != ground.table {
+                break (kind, table);
+            }
+        };
+        let proof = ground.prove(&table);
+        let counts = tally.kinds.entry(kind).or_default();
+        if !proof.witnesses.is_empty() {
+            proof.witnesses.iter().for_each(|w| ground.confirm(&table, w));
+            counts.0 += 1;
+            tally.found += 1;
+            continue;
+        }
+        let (sound, broken) = (Machine::new(&ground.table), Machine::new(&table));
+        for _ in 0..100 {
+            let (hook, packet) = ground.packet(&mut rng);
+            let [before, after] = [&sound, &broken].map(|m| m.run(hook, &packet).map(|r| r.fate == Fate::Accept));
+            assert_eq!(before, after, "corruption {n} ({kind}) was not found: {packet:?}");
+        }
+        counts.1 += 1;
+        if proof.odd.is_empty() {
+            tally.harmless += 1;
+        } else {
+            tally.odd += 1;
+        }
+    }
+    tally
+}
+
+/// Corruptions that change some packet's fate: each is found by witnesses. Those without a witness change the fate of
+/// none of many packets.
+#[test]
+fn what_is_broken_is_found() {
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    let mut tally = Tally::default();
+    std::thread::scope(|scope| {
+        let share = |first: u64| (first..TABLES).step_by(threads as usize).map(break_one);
+        let run = |first| scope.spawn(move || share(first).fold(Tally::default(), |mut sum, t| (sum.add(t), sum).1));
+        let running: Vec<_> = (0..threads).map(run).collect();
+        running.into_iter().for_each(|t| tally.add(t.join().expect("no corruption is missed")));
+    });
+    let Tally { found, odd, harmless, kinds } = tally;
     println!("{found} found with witnesses, {odd} not followed, {harmless} change no packet's fate");
     println!("by kind (with witness, without): {kinds:?}");
+    assert_eq!(found + odd + harmless, (TABLES * CORRUPTIONS) as usize);
+    assert!(found > 400 && odd < 30, "too few corruptions mean something");
 }
