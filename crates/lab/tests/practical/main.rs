@@ -3,6 +3,7 @@
 //! This program enters the sandbox before it has threads. Where user namespaces are denied the tests fail, unless
 //! `TORTIE_ALLOW_SKIP=1`.
 
+mod conformance;
 mod example;
 mod fault;
 mod ground;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 17] = [
+    let tests: [(&str, Test); 18] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
@@ -81,6 +82,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("IPv4 alone", ground::ipv4_alone),
         ("IPv6 alone", ground::ipv6_alone),
         ("three nodes", ground::three_nodes),
+        ("every case of the conformance suite", conformance::every_case),
         ("random clusters and policies", random::clusters),
         ("small clusters and policies, drawn from all of them", small::clusters),
     ];
