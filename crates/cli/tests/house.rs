@@ -26,6 +26,7 @@ const ALLOWED: &[&str] = &[
 /// Who may use whom (right: what it may depend on), from the bottom up; ARCHITECTURE.md says why.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("tortie-model", &[]),
+    ("tortie-persistent", &[]),
     ("tortie-ruleset", &[]),
     ("tortie-manifest", &["tortie-model"]),
     ("tortie-policy", &["tortie-model"]),
