@@ -27,18 +27,22 @@ const ALLOWED: &[&str] = &[
 const MAY_USE: &[(&str, &[&str])] = &[
     ("tortie-model", &[]),
     ("tortie-persistent", &[]),
-    ("tortie-ruleset", &[]),
+    ("tortie-ruleset", &["tortie-persistent"]),
     ("tortie-manifest", &["tortie-model"]),
-    ("tortie-policy", &["tortie-model"]),
-    ("tortie-plan", &["tortie-model", "tortie-policy", "tortie-ruleset"]),
-    ("tortie-proof", &["tortie-model", "tortie-policy", "tortie-ruleset", "tortie-plan"]),
+    ("tortie-policy", &["tortie-model", "tortie-persistent"]),
+    ("tortie-plan", &["tortie-model", "tortie-persistent", "tortie-policy", "tortie-ruleset"]),
+    ("tortie-proof", &["tortie-model", "tortie-persistent", "tortie-policy", "tortie-ruleset", "tortie-plan"]),
     ("tortie-analysis", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan"]),
-    ("tortie-netlink", &["tortie-model", "tortie-ruleset"]),
-    ("tortie-dataplane", &["tortie-model", "tortie-policy", "tortie-ruleset", "tortie-plan", "tortie-netlink"]),
+    ("tortie-netlink", &["tortie-model", "tortie-persistent", "tortie-ruleset"]),
+    (
+        "tortie-dataplane",
+        &["tortie-model", "tortie-persistent", "tortie-policy", "tortie-ruleset", "tortie-plan", "tortie-netlink"],
+    ),
     (
         "tortie-node",
         &[
             "tortie-model",
+            "tortie-persistent",
             "tortie-policy",
             "tortie-ruleset",
             "tortie-plan",

@@ -170,8 +170,7 @@ pub(crate) fn on_the_way(from: &Table, steps: &[Step]) -> (Table, Vec<Table>) {
             Change::AddMap { .. } | Change::AddChain { .. } | Change::SetRules { .. } => {}
         }
     }
-    let nothing =
-        || Table { family: from.family, name: from.name.clone(), maps: BTreeMap::new(), chains: BTreeMap::new() };
+    let nothing = || Table { family: from.family, name: from.name.clone(), maps: BTreeMap::new(), chains: [].into() };
     let brought = |step: &Step| {
         let mut table = nothing();
         step.changes().iter().for_each(|change| change.apply(&mut table));

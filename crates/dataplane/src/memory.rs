@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tortie_persistent::Map;
 use tortie_plan::nft::{ChainMeaning, Phase, Step, chain_meaning};
 use tortie_ruleset::machine::{Fault, Machine, Packet, Run};
 use tortie_ruleset::{Family, Hook, Table};
@@ -20,8 +21,7 @@ impl Memory {
     /// An empty table of family inet.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let table =
-            Table { family: Family::Inet, name: name.to_owned(), maps: BTreeMap::new(), chains: BTreeMap::new() };
+        let table = Table { family: Family::Inet, name: name.to_owned(), maps: BTreeMap::new(), chains: Map::new() };
         Self { table, counters: BTreeMap::new() }
     }
 

@@ -6,6 +6,7 @@
 //! Where the kernel has no SCTP sockets, raw ones take the place of its listeners.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use rustix::{
     fd::OwnedFd,
@@ -162,9 +163,9 @@ pub fn redirect_table(protocols: &[Protocol], except: &[(Protocol, u16)]) -> Tab
     from_here.extend(rules.iter().cloned());
     let taken = vec![Expr::Socket { dreg: R0 }, Expr::Verdict(Verdict::Return)];
     rules.insert(0, Rule { exprs: taken, comment: Some("a program of one's own listens there".to_owned()) });
-    let chain = |hook, rules| Chain {
-        base: Some(BaseChain { kind: ChainKind::Nat, hook, priority: -100, policy: Policy::Accept }),
-        rules,
+    let chain = |hook, rules| {
+        let base = Some(BaseChain { kind: ChainKind::Nat, hook, priority: -100, policy: Policy::Accept });
+        Arc::new(Chain { base, rules })
     };
     Table {
         family: Family::Inet,

@@ -143,7 +143,7 @@ impl Layout {
 #[must_use]
 pub fn service_table(services: &[Service]) -> Table {
     let mut table =
-        Table { family: Family::Inet, name: SERVICE_TABLE.to_owned(), maps: BTreeMap::new(), chains: BTreeMap::new() };
+        Table { family: Family::Inet, name: SERVICE_TABLE.to_owned(), maps: BTreeMap::new(), chains: [].into() };
     let mut dispatch_rules = Vec::new();
     let mut hairpin_rules = Vec::new();
     for layout in [V4, V6] {
@@ -157,7 +157,7 @@ pub fn service_table(services: &[Service]) -> Table {
         ("postrouting", base(Hook::Postrouting, SRCNAT), hairpin_rules),
     ];
     for (name, base, rules) in chains {
-        table.chains.insert(name.to_owned(), Chain { base, rules });
+        table.chains.insert(name.to_owned(), Chain { base, rules }.into());
     }
     table
 }
@@ -237,7 +237,7 @@ fn choose(table: &mut Table, layout: &Layout, chain: &str, comment: String, endp
         Expr::Nat { kind: NatKind::Dnat, family: layout.family, addr: R0, port: Some(layout.backend_port) },
     ];
     let rule = Rule { exprs, comment: Some(comment) };
-    table.chains.insert(chain.to_owned(), Chain { base: None, rules: vec![rule] });
+    table.chains.insert(chain.to_owned(), Chain { base: None, rules: vec![rule] }.into());
 }
 
 /// A rule that masquerades translated connections of a backend to itself.

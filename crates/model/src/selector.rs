@@ -55,7 +55,12 @@ impl Requirement {
     /// (`k8s.io/apimachinery/pkg/labels`).
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
+        self.admits(labels.get(&self.key))
+    }
+
+    /// Whether a value of its key meets it; `None` for labels without the key.
+    #[must_use]
+    pub fn admits(&self, value: Option<&str>) -> bool {
         let listed = || value.is_some_and(|v| self.values.binary_search_by(|x| (**x).cmp(v)).is_ok());
         match self.operator {
             Operator::In => listed(),

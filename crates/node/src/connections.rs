@@ -6,6 +6,7 @@ use tortie_netlink::{Error, Protocol, Socket, Transport};
 use tortie_plan::NodeFacts;
 use tortie_policy::Index;
 
+use crate::concern::Concerned;
 use crate::revocation::{Remedy, Tracked, judge};
 
 /// What a sweep did.
@@ -34,21 +35,23 @@ impl Connections {
         Ok(Self { socket: Socket::open(Protocol::Netfilter)?, mark })
     }
 
-    /// Judges every connection by the policies in force.
-    pub(crate) fn sweep(&mut self, index: &Index, facts: &NodeFacts) -> Result<Swept, Error> {
+    /// Judges these connections by the policies in force. The kernel has no index of connections by address: all are
+    /// listed, at once for both families, and that costs a walk over its whole table.
+    pub(crate) fn sweep(&mut self, whose: &Concerned, index: &Index, facts: &NodeFacts) -> Result<Swept, Error> {
         let mut swept = Swept::default();
-        for family in [Family::V4, Family::V6] {
-            for entry in conntrack::list(&mut self.socket, family, None)? {
-                let Some(tracked) = tracked(&entry, self.mark) else { continue };
-                swept.judged += 1;
-                let (counter, done) = match judge(index, facts, tracked) {
-                    Remedy::Leave => continue,
-                    Remedy::Mark => (&mut swept.marked, self.set(&entry, self.mark)?),
-                    Remedy::Unmark => (&mut swept.unmarked, self.set(&entry, 0)?),
-                    Remedy::Delete => (&mut swept.deleted, conntrack::delete(&mut self.socket, &entry)?),
-                };
-                *counter += usize::from(done);
+        for entry in conntrack::list(&mut self.socket, Family::Any, None)? {
+            let Some(tracked) = tracked(&entry, self.mark) else { continue };
+            if !whose.contains([tracked.source, tracked.destination]) {
+                continue;
             }
+            swept.judged += 1;
+            let (counter, done) = match judge(index, facts, tracked) {
+                Remedy::Leave => continue,
+                Remedy::Mark => (&mut swept.marked, self.set(&entry, self.mark)?),
+                Remedy::Unmark => (&mut swept.unmarked, self.set(&entry, 0)?),
+                Remedy::Delete => (&mut swept.deleted, conntrack::delete(&mut self.socket, &entry)?),
+            };
+            *counter += usize::from(done);
         }
         Ok(swept)
     }

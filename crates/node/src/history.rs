@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use tortie_persistent::Map;
 use tortie_plan::{Path, PathId, Plan};
 
 /// A path with the plan that brought it.
@@ -20,31 +21,49 @@ pub struct Meaning {
 pub struct History {
     keep: usize,
     generations: VecDeque<u64>,
-    /// By number: the meaning, and the last generation that had it.
-    meanings: BTreeMap<PathId, (Meaning, u64)>,
+    /// The paths in force.
+    paths: Map<PathId, Arc<Path>>,
+    /// By number: the meaning, and the last generation that had it; `None` while it is in force.
+    meanings: BTreeMap<PathId, (Meaning, Option<u64>)>,
+    /// Numbers that went out of force, with the last generation that had them, in order.
+    gone: VecDeque<(u64, PathId)>,
 }
 
 impl History {
     /// A history of the last `keep` generations.
     #[must_use]
     pub fn new(keep: usize) -> Self {
-        Self { keep: keep.max(1), generations: VecDeque::new(), meanings: BTreeMap::new() }
+        let keep = keep.max(1);
+        Self { keep, generations: VecDeque::new(), paths: Map::new(), meanings: BTreeMap::new(), gone: VecDeque::new() }
     }
 
-    /// Takes down a plan that is about to be in force.
+    /// Takes down a plan that is about to be in force. Costs what differs from the one before.
     pub fn record(&mut self, plan: &Plan) {
-        if self.generations.back() != Some(&plan.generation) {
+        let before = self.generations.back().copied();
+        if before != Some(plan.generation) {
             self.generations.push_back(plan.generation);
         }
-        for (id, path) in &plan.paths {
-            let fresh = || Meaning { generation: plan.generation, path: Arc::new(path.clone()) };
-            self.meanings.entry(*id).or_insert_with(|| (fresh(), plan.generation)).1 = plan.generation;
+        for path in std::mem::replace(&mut self.paths, plan.paths.clone()).changes(&plan.paths) {
+            match path.new {
+                Some(new) => {
+                    let fresh = Meaning { generation: plan.generation, path: new.clone() };
+                    self.meanings.entry(*path.key).or_insert((fresh, None)).1 = None;
+                }
+                None => {
+                    let last = before.unwrap_or(plan.generation);
+                    self.meanings.entry(*path.key).and_modify(|(_, until)| *until = Some(last));
+                    self.gone.push_back((last, *path.key));
+                }
+            }
         }
         while self.generations.len() > self.keep {
             self.generations.pop_front();
         }
-        if let Some(oldest) = self.generations.front() {
-            self.meanings.retain(|_, (_, last)| *last >= *oldest);
+        let Some(oldest) = self.generations.front() else { return };
+        while let Some((last, id)) = self.gone.pop_front_if(|(last, _)| *last < *oldest) {
+            if self.meanings.get(&id).is_some_and(|(_, until)| *until == Some(last)) {
+                self.meanings.remove(&id);
+            }
         }
     }
 
@@ -74,7 +93,7 @@ mod tests {
         };
         Plan {
             generation,
-            paths: paths.iter().map(|p| (PathId(*p), path.clone())).collect(),
+            paths: paths.iter().map(|p| (PathId(*p), Arc::new(path.clone()))).collect(),
             ..Compiler::new().current().clone()
         }
     }

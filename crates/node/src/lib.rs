@@ -3,6 +3,7 @@
 //! Knows no YAML, no lab and no Kubernetes client: whoever has deltas can drive it. It holds no thread and reads no
 //! clock; the caller says what time it is and calls again when a deadline has come.
 
+mod concern;
 mod connections;
 mod history;
 mod node;
@@ -10,9 +11,10 @@ mod opened;
 mod record;
 mod revocation;
 
+pub use concern::Concerned;
 pub use connections::Swept;
 pub use history::{History, Meaning};
-pub use node::{Change, Node, NodeError, NodeOptions};
+pub use node::{Change, Node, NodeError, NodeOptions, Stage};
 pub use opened::{Opened, OpenedReader};
 pub use record::{Cause, Denial, Passage, Record, RecordReader};
 pub use revocation::{Remedy, Tracked, judge};

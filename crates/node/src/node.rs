@@ -14,6 +14,7 @@ use tortie_policy::{Delta, Index, PodKey};
 use tortie_proof::{Claim, Proof, prove};
 use tortie_ruleset::{Family, Table};
 
+use crate::concern::Concerned;
 use crate::connections::{Connections, Swept};
 use crate::history::History;
 use crate::opened::OpenedReader;
@@ -58,6 +59,45 @@ pub struct Change {
     pub detached: Vec<PodKey>,
 }
 
+/// What an update consists of, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// What an earlier update left to do.
+    Finish,
+    /// The objects are known.
+    Index,
+    /// The plans are made.
+    Compile,
+    /// What their numbers mean is taken down.
+    Record,
+    /// The plans are tables.
+    Lower,
+    /// How the tables differ is known.
+    Difference,
+    /// Which open connections it concerns is known.
+    Concern,
+    /// The kernel has acknowledged: the new policies are in force.
+    Commit,
+    /// Open connections are judged.
+    Sweep,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Finish => "finish",
+            Self::Index => "index",
+            Self::Compile => "compile",
+            Self::Record => "record",
+            Self::Lower => "lower",
+            Self::Difference => "difference",
+            Self::Concern => "concern",
+            Self::Commit => "commit",
+            Self::Sweep => "sweep",
+        })
+    }
+}
+
 /// What a node could not do.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -94,8 +134,8 @@ fn netlink(operation: &'static str) -> impl Fn(tortie_netlink::Error) -> NodeErr
 enum Todo {
     /// Go on with the way to the new plan.
     Phase(Box<Phase>),
-    /// Judge all connections.
-    Sweep,
+    /// Judge these connections.
+    Sweep(Concerned),
 }
 
 /// A node.
@@ -115,6 +155,8 @@ pub struct Node {
     listener: Option<LogListener>,
     history: Arc<RwLock<History>>,
     todo: VecDeque<(Instant, Todo)>,
+    /// Connections that a change concerns, and that have no look planned yet.
+    owed: Concerned,
     /// What was begun was refused: the kernel holds something between two plans.
     astray: bool,
     /// Changes were taken for which there is no plan yet.
@@ -151,6 +193,7 @@ impl Node {
             connections,
             listener: Some(listener),
             todo: VecDeque::new(),
+            owed: Concerned::NOBODY,
             astray: false,
             behind: false,
             swept: Swept::default(),
@@ -189,19 +232,37 @@ impl Node {
     /// When the kernel refuses: then it holds the old plan, or one on the way to the new one, and never an open one.
     /// The changes are not forgotten: the next [`Node::tick`] or update goes on.
     pub fn update(&mut self, change: Change, now: Instant) -> Result<(), NodeError> {
+        self.update_watched(change, now, &mut |_| {})
+    }
+
+    /// As [`Node::update`], and tells of each stage when it has ended.
+    ///
+    /// # Errors
+    /// As [`Node::update`].
+    pub fn update_watched(
+        &mut self,
+        change: Change,
+        now: Instant,
+        ended: &mut dyn FnMut(Stage),
+    ) -> Result<(), NodeError> {
         // A number is free for another meaning only when its last use is gone: finish what was begun. Where that
         // cannot be, these changes may be the cure.
         let finished = self.finish();
         self.astray |= finished.is_err() && matches!(self.todo.front(), Some((_, Todo::Phase(_))));
+        ended(Stage::Finish);
         for delta in change.deltas {
-            self.index.apply(delta);
+            let of_node = matches!(delta, Delta::Node(_) | Delta::NodeRemoved(_));
+            if self.index.apply(delta) && of_node {
+                self.owed = Concerned::All;
+            }
         }
         for pod in &change.detached {
             self.facts.interfaces.remove(pod);
         }
         self.facts.interfaces.extend(change.attached);
+        ended(Stage::Index);
         self.behind = true;
-        self.advance(now)
+        self.advance(now, ended)
     }
 
     /// Does what has come due; tells when to call again, or that nothing is left.
@@ -210,21 +271,29 @@ impl Node {
     /// As [`Node::update`].
     pub fn tick(&mut self, now: Instant) -> Result<Option<Instant>, NodeError> {
         if self.behind {
-            self.advance(now)?;
+            self.advance(now, &mut |_| {})?;
         }
         self.go_on(now)?;
         Ok(self.todo.front().map(|(at, _)| *at))
     }
 
     /// Plans what the cluster is now, and does what cannot wait.
-    fn advance(&mut self, now: Instant) -> Result<(), NodeError> {
+    fn advance(&mut self, now: Instant, ended: &mut dyn FnMut(Stage)) -> Result<(), NodeError> {
+        let before = self.plan().clone();
         let transition = self.compiler.advance(&self.index, &self.facts);
+        ended(Stage::Compile);
+        if self.options.revoke {
+            let whose = if self.enforces { Concerned::between(&before, &transition.after) } else { Concerned::All };
+            self.owed = std::mem::replace(&mut self.owed, Concerned::NOBODY).and(whose);
+        }
+        ended(Stage::Concern);
         {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
             for plan in [&transition.withdrawn, &transition.during, &transition.after] {
                 history.record(plan);
             }
         }
+        ended(Stage::Record);
         if self.astray {
             // What is there is a mixture of two plans, safe as it stands: the new plan is made beside it, as after
             // another process.
@@ -237,24 +306,42 @@ impl Node {
         } else {
             self.lowering.start(&transition.after)
         };
+        ended(Stage::Lower);
         (self.enforces, self.astray, self.behind) = (true, false, false);
-        self.todo.clear();
+        self.forget_the_way();
         let (waiting, at_once): (Vec<Phase>, _) =
             phases(&self.held, &targets).into_iter().partition(|phase| phase.after_grace);
+        ended(Stage::Difference);
+        let whose = std::mem::replace(&mut self.owed, Concerned::NOBODY);
         self.todo.extend(at_once.into_iter().map(|phase| (now, Todo::Phase(Box::new(phase)))));
-        if self.options.revoke {
-            self.todo.push_back((now, Todo::Sweep));
+        if !whose.is_nobody() {
+            self.todo.push_back((now, Todo::Sweep(whose.clone())));
         }
         let mut due = now;
         for phase in waiting {
             due += self.options.grace;
             self.todo.push_back((due, Todo::Phase(Box::new(phase))));
         }
-        if self.options.revoke {
+        if !whose.is_nobody() {
             // A packet that was decided before the flip may have opened a connection after this first look.
-            self.todo.push_back((due.max(now + self.options.grace), Todo::Sweep));
+            self.todo.push_back((due.max(now + self.options.grace), Todo::Sweep(whose)));
         }
-        self.go_on(now)
+        while self.todo.front().is_some_and(|(at, todo)| *at <= now && matches!(todo, Todo::Phase(_))) {
+            self.carry_out_next()?;
+        }
+        ended(Stage::Commit);
+        self.go_on(now)?;
+        ended(Stage::Sweep);
+        Ok(())
+    }
+
+    /// Leaves out what was to be done; connections that were to be looked at still are.
+    fn forget_the_way(&mut self) {
+        for (_, todo) in std::mem::take(&mut self.todo) {
+            if let Todo::Sweep(whose) = todo {
+                self.owed = std::mem::replace(&mut self.owed, Concerned::NOBODY).and(whose);
+            }
+        }
     }
 
     /// Does what has come due. What fails stays, with all that comes after it.
@@ -265,9 +352,18 @@ impl Node {
         Ok(())
     }
 
+    /// Goes the whole way to the plan in force; looks at connections are left to what comes next.
     fn finish(&mut self) -> Result<(), NodeError> {
-        while !self.todo.is_empty() {
-            self.carry_out_next()?;
+        while let Some((at, todo)) = self.todo.pop_front() {
+            match todo {
+                Todo::Sweep(whose) => {
+                    self.owed = std::mem::replace(&mut self.owed, Concerned::NOBODY).and(whose);
+                }
+                phase => {
+                    self.todo.push_front((at, phase));
+                    self.carry_out_next()?;
+                }
+            }
         }
         Ok(())
     }
@@ -281,9 +377,9 @@ impl Node {
                     return Err(error);
                 }
             },
-            Some((at, Todo::Sweep)) => {
-                if let Err(error) = self.sweep() {
-                    self.todo.push_front((at, Todo::Sweep));
+            Some((at, Todo::Sweep(whose))) => {
+                if let Err(error) = self.sweep(&whose) {
+                    self.todo.push_front((at, Todo::Sweep(whose)));
                     return Err(error);
                 }
             }
@@ -292,8 +388,8 @@ impl Node {
         Ok(())
     }
 
-    fn sweep(&mut self) -> Result<(), NodeError> {
-        let swept = self.connections.sweep(&self.index, &self.facts);
+    fn sweep(&mut self, whose: &Concerned) -> Result<(), NodeError> {
+        let swept = self.connections.sweep(whose, &self.index, &self.facts);
         self.swept = swept.map_err(netlink("judge tracked connections"))?;
         Ok(())
     }
@@ -318,7 +414,7 @@ impl Node {
             self.mended.extend(differences.iter().map(ToString::to_string));
         }
         if !self.mended.is_empty() && self.options.revoke {
-            self.sweep()?;
+            self.sweep(&Concerned::All)?;
         }
         Ok(self.mended())
     }
@@ -392,5 +488,5 @@ impl Node {
 }
 
 fn no_table(name: &str) -> Table {
-    Table { family: Family::Inet, name: name.to_owned(), maps: BTreeMap::new(), chains: BTreeMap::new() }
+    Table { family: Family::Inet, name: name.to_owned(), maps: BTreeMap::new(), chains: [].into() }
 }

@@ -75,6 +75,11 @@ impl<T: Ord> Set<T> {
         self.0.insert(Arc::new(member), ()).is_none()
     }
 
+    /// Keeps only the members for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.0.retain(|member, ()| keep(member));
+    }
+
     /// Removes a member; tells whether it was one.
     pub fn remove(&mut self, member: &T) -> bool {
         self.0.remove(member).is_some()

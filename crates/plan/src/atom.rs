@@ -45,13 +45,12 @@ pub(crate) struct Atom {
 pub(crate) struct Atoms {
     v4: Vec<Atom>,
     v6: Vec<Atom>,
-    none: Arc<[IpNet]>,
 }
 
 impl Atoms {
     pub(crate) fn of(nets: BTreeSet<IpNet>) -> Self {
         let (v4, v6): (Vec<_>, Vec<_>) = nets.into_iter().partition(|n| Family::of_net(n) == Family::V4);
-        Self { v4: cut(v4), v6: cut(v6), none: Arc::new([]) }
+        Self { v4: cut(v4), v6: cut(v6) }
     }
 
     /// The atoms of a family.
@@ -60,13 +59,6 @@ impl Atoms {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         }
-    }
-
-    /// All blocks that contain an address, sorted.
-    pub(crate) fn nets(&self, ip: IpAddr) -> Arc<[IpNet]> {
-        let (atoms, at) = (self.of_family(Family::of(ip)), number(ip));
-        let i = atoms.partition_point(|a| a.to < at);
-        atoms.get(i).filter(|a| a.from <= at).map_or_else(|| self.none.clone(), |a| a.nets.clone())
     }
 }
 
@@ -146,16 +138,5 @@ mod tests {
                 (ip("::"), ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), 1),
             ]
         );
-    }
-
-    #[test]
-    fn an_address_finds_its_blocks() {
-        let nets = ["10.0.0.0/8", "10.1.0.0/16", "192.168.0.0/16"].map(|n| n.parse::<IpNet>().unwrap());
-        let atoms = Atoms::of(nets.into_iter().collect());
-        for (address, n) in [("9.9.9.9", 0), ("10.0.0.1", 1), ("10.1.2.3", 2), ("172.16.0.1", 0), ("::1", 0)] {
-            let found = atoms.nets(ip(address));
-            assert_eq!(found.len(), n, "{address}");
-            assert!(nets.iter().all(|net| net.contains(&ip(address)) == found.contains(net)), "{address}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tortie_model::Family;
 use tortie_policy::PodKey;
@@ -88,11 +89,14 @@ impl Change {
     /// the new identity will do, the one that knows of the blocks of both does.
     pub(crate) fn ranges(
         &self,
-        old: &[RangeEntry],
-        new: &[RangeEntry],
+        old: &Arc<[RangeEntry]>,
+        new: &Arc<[RangeEntry]>,
         tables: &BTreeMap<ProfileId, Table>,
         shared: &mut Shared,
-    ) -> Vec<RangeEntry> {
+    ) -> Arc<[RangeEntry]> {
+        if Arc::ptr_eq(old, new) {
+            return new.clone();
+        }
         let mut out: Vec<RangeEntry> = Vec::with_capacity(new.len());
         for (family, from, to, (a, b)) in overlay(old, new) {
             let identity = if a == b || self.left_agree(tables, a, b) {
@@ -120,13 +124,19 @@ impl Change {
                 _ => out.push(entry),
             }
         }
-        out
+        out.into()
     }
 
-    /// The classes that a table gives to the identities with two faces.
-    pub(crate) fn classes(&self, table: &Table) -> BTreeMap<IdentityId, ClassId> {
+    /// The classes other than 0 that a table gives to the identities with two faces.
+    pub(crate) fn classes(&self, table: &Table) -> Vec<(IdentityId, ClassId)> {
         let face = |(from, to): &(IdentityId, IdentityId)| if self.left.contains(&table.id) { *from } else { *to };
-        self.changing.iter().map(|(id, faces)| (*id, table.class(face(faces)))).collect()
+        let all = self.changing.iter().map(|(id, faces)| (*id, table.class(face(faces))));
+        all.filter(|(_, class)| *class != ClassId(0)).collect()
+    }
+
+    /// The identities that are there for this change alone.
+    pub(crate) fn changing(&self) -> impl Iterator<Item = IdentityId> {
+        self.changing.keys().copied()
     }
 }
 

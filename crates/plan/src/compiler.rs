@@ -4,37 +4,25 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use roaring::RoaringBitmap;
-use tortie_model::{Direction, Family, Pod};
+use tortie_model::{Direction, Pod};
+use tortie_persistent::Map;
 use tortie_policy::{Index, PodKey, Stack};
 
-use crate::atom::{Atoms, address};
+use crate::addresses::{Moved, PodAddresses};
 use crate::change::Change;
-use crate::identity::Content;
 use crate::number::Numbers;
-use crate::path::{Version, Versions};
-use crate::plan::{
-    ClassId, IdentityId, LocalEndpoint, NodeFacts, PathId, Plan, PodInterface, Problem, ProfileId, RangeEntry,
-};
+use crate::path::{PathsInUse, Versions};
+use crate::plan::{IdentityId, NodeFacts, Plan, Problem, Profile, ProfileId};
+use crate::range::Ranges;
 use crate::table::{Matches, ProfileKey, Shared, Table};
 use crate::transition::Transition;
-use crate::vocabulary::{Vocabulary, own_names, stack_names, stack_nets};
+use crate::vocabulary::{own_names, stack_names};
+use crate::wishes::{Wanted, Wishes, replace};
 
 /// How many elements (rows and classes) the table of one profile may have, unless told otherwise: some 14 MB of kernel
 /// memory.
 const ROW_LIMIT: usize = 1 << 17;
-
-/// A pod that owns an address.
-type Owner = (PodKey, Arc<str>);
-
-/// An endpoint as it shall be: the profiles that it shall have, in the order of [`Direction::BOTH`].
-struct Wanted {
-    uid: Arc<str>,
-    interface: PodInterface,
-    addresses: Vec<IpAddr>,
-    profiles: [ProfileId; 2],
-}
 
 /// Compiles the plans of one node, one after the other, and keeps what their numbers mean.
 ///
@@ -47,6 +35,9 @@ struct Wanted {
 /// - the class of an identity in a profile, and what it decides for all packets: the profile and the identity;
 /// - port classes: the profile and the columns of all classes so far;
 /// - a path: the policies of its rules and their place in them.
+///
+/// All of it is kept from one plan to the next. What is new is found by comparing the cluster with the one before,
+/// which it shares most of its memory with, and only what follows from that is computed.
 #[derive(Debug)]
 pub struct Compiler {
     limit: usize,
@@ -57,7 +48,12 @@ pub struct Compiler {
     open: HashMap<ProfileKey, ProfileId>,
     /// Those that stand in for a table that is too big.
     closed: HashMap<ProfileKey, ProfileId>,
-    owners: BTreeMap<IpAddr, Owner>,
+    /// The cluster of the plan compiled last.
+    index: Index,
+    addresses: PodAddresses,
+    wishes: Wishes,
+    ranges: Ranges,
+    paths: PathsInUse,
     current: Plan,
 }
 
@@ -78,7 +74,11 @@ impl Compiler {
             tables: BTreeMap::new(),
             open: HashMap::new(),
             closed: HashMap::new(),
-            owners: BTreeMap::new(),
+            index: Index::default(),
+            addresses: PodAddresses::default(),
+            wishes: Wishes::default(),
+            ranges: Ranges::default(),
+            paths: PathsInUse::default(),
             current: Plan::empty(),
         }
     }
@@ -119,36 +119,36 @@ impl Compiler {
     /// The way from the plan compiled last to the one for this cluster. The node must hold [`Transition::after`]
     /// before it takes the next transition.
     pub fn advance(&mut self, index: &Index, facts: &NodeFacts) -> Transition {
-        let vocabulary = Vocabulary::of(index);
-        let (target, owners) = self.identify(index, &vocabulary);
-        let mut wanted = self.endpoints(index, facts);
-        let withdrawn = self.withdraw(&owners, &wanted);
-        let ranges = self.ranges(&wanted);
+        let before = std::mem::replace(&mut self.index, index.clone());
+        let news = before.news(index);
+        let moved = self.addresses.update(&news, &before, index, &mut self.shared);
+        self.wish(&news, facts);
+        let mut wanted = self.wishes.wanted();
+        let withdrawn = self.withdraw(&moved, &wanted);
+        let ranges = self.ranges.of(used(&wanted), &self.tables, &mut self.shared);
 
-        // What is withdrawn may still be under way in the kernel.
-        let old = ids(self.current.addresses.values(), &self.current.ranges);
-        let new = ids(target.values(), &ranges);
-        self.classify();
-        self.close_what_is_too_big(&mut wanted, &old, &new);
+        let grown = self.classify();
+        let dying = self.dying();
+        self.close_what_is_too_big(&mut wanted, &grown, &dying);
 
         let mut change = Change::between(&withdrawn, wanted.iter().map(|(k, w)| (k, &w.addresses[..], w.profiles)));
-        let moved: BTreeSet<_> = target.iter().map(|(ip, to)| (withdrawn.identity(*ip), *to)).collect();
-        self.split_profiles_left_and_entered(&mut change, &moved, &mut wanted);
-        let between: BTreeMap<_, _> =
-            moved.into_iter().map(|pair| (pair, change.identity(pair, &self.tables, &mut self.shared))).collect();
-        let addresses: BTreeMap<_, _> =
-            target.iter().map(|(ip, to)| (*ip, between[&(withdrawn.identity(*ip), *to)])).collect();
+        let moved: Vec<_> = moved.iter().filter_map(|m| Some((m.ip, withdrawn.identity(m.ip), m.now?))).collect();
+        let pairs: BTreeSet<_> = moved.iter().map(|(_, from, to)| (*from, *to)).filter(|(a, b)| a != b).collect();
+        self.split_profiles_left_and_entered(&mut change, &pairs, &mut wanted);
+        let mut addresses = self.addresses.identities().clone();
+        for (ip, from, to) in moved {
+            let between = change.identity((from, to), &self.tables, &mut self.shared);
+            if between != to {
+                addresses.insert(ip, between);
+            }
+        }
         let passing = change.ranges(&withdrawn.ranges, &ranges, &self.tables, &mut self.shared);
         self.classify();
 
-        let all = &old | &new | ids(addresses.values(), &passing);
-        for table in self.tables.values_mut() {
-            table.split_ports(&all, &mut self.shared);
-        }
-        let used: BTreeSet<ProfileId> = wanted.values().flat_map(|w| w.profiles).filter(|p| p.0 != 0).collect();
+        let used = used(&wanted);
         let problems = self.problems(&wanted);
-        let endpoints: BTreeMap<_, _> = wanted.into_iter().map(|(key, w)| (key, w.endpoint())).collect();
-        let plan = |addresses, ranges, identities, profiles: BTreeMap<_, _>, paths| Plan {
+        let endpoints = self.endpoints(&wanted);
+        let plan = |addresses, ranges, identities, profiles, paths| Plan {
             generation: 0,
             interface_prefix: facts.interface_prefix.clone(),
             pod_ranges: facts.pod_ranges.clone(),
@@ -160,14 +160,19 @@ impl Compiler {
             paths,
             problems: problems.clone(),
         };
+        let mut identities = withdrawn.identities.clone();
+        for id in self.shared.identities.take_made() {
+            identities.extend(self.shared.identities.describe(id).map(|described| (id, described)));
+        }
         let both: BTreeSet<_> = withdrawn.profiles.keys().chain(&used).copied().collect();
-        let profiles = self.profiles(&both, &all, Some(&change));
-        let paths = self.paths(&profiles);
-        let during = plan(addresses, passing, self.shared.identities.describe(&all), profiles, paths);
-        let profiles = self.profiles(&used, &new, None);
-        let paths = self.paths(&profiles);
-        let after = plan(target, ranges, self.shared.identities.describe(&new), profiles, paths);
-        self.keep(&used, &new);
+        let profiles = self.profiles(&both, &withdrawn.profiles, Some(&change));
+        let paths = self.paths.follow(&withdrawn.profiles, &profiles, &self.shared.paths);
+        let during = plan(addresses, passing, identities.clone(), profiles, paths);
+
+        self.keep(&used, &change, &mut identities);
+        let profiles = self.profiles(&used, &during.profiles, None);
+        let paths = self.paths.follow(&during.profiles, &profiles, &self.shared.paths);
+        let after = plan(self.addresses.identities().clone(), ranges, identities, profiles, paths);
 
         let mut last = self.current.clone();
         let mut number = |plan: Plan| {
@@ -176,47 +181,18 @@ impl Compiler {
             plan
         };
         let transition = Transition { withdrawn: number(withdrawn), during: number(during), after: number(after) };
-        self.owners = owners;
         self.current = transition.after.clone();
         transition
     }
 
-    /// The identities of all addresses of pods, and their owners.
-    fn identify(
-        &mut self,
-        index: &Index,
-        vocabulary: &Vocabulary,
-    ) -> (BTreeMap<IpAddr, IdentityId>, BTreeMap<IpAddr, Owner>) {
-        let (mut identities, mut owners) = (BTreeMap::new(), BTreeMap::new());
-        for pod in index.pods().filter(|p| !p.host_network) {
-            let Some(namespace) = index.namespace(&pod.meta.namespace) else { continue };
-            let content = vocabulary.pod(pod, namespace);
-            for ip in index.addresses(pod) {
-                let content = vocabulary.pod_address(&content, ip);
-                identities.insert(ip, self.shared.identities.intern(content, &mut self.shared.numbers));
-                owners.insert(ip, (PodKey::of(pod), pod.meta.uid.clone()));
-            }
-        }
-        (identities, owners)
-    }
-
-    /// The pods of this node whose link is there.
-    fn endpoints(&mut self, index: &Index, facts: &NodeFacts) -> BTreeMap<PodKey, Wanted> {
-        let mut out = BTreeMap::new();
-        for (key, interface) in &facts.interfaces {
-            let Some(pod) = index.pod(key).filter(|p| p.node.as_ref() == Some(&facts.name) && !p.host_network) else {
-                continue;
-            };
-            let addresses: BTreeSet<_> = index.addresses(pod).collect();
-            let wanted = Wanted {
-                uid: pod.meta.uid.clone(),
-                interface: interface.clone(),
-                addresses: addresses.into_iter().collect(),
-                profiles: Direction::BOTH.map(|direction| self.profile_of(pod, index.stack(pod, direction))),
-            };
-            out.insert(key.clone(), wanted);
-        }
-        out
+    /// Finds the profiles that the pods of this node shall have.
+    fn wish(&mut self, news: &tortie_policy::News<'_>, facts: &NodeFacts) {
+        let mut wishes = std::mem::take(&mut self.wishes);
+        let index = self.index.clone();
+        wishes.update(news, &index, facts, |pod| {
+            Direction::BOTH.map(|direction| self.profile_of(pod, index.stack(pod, direction)))
+        });
+        self.wishes = wishes;
     }
 
     fn profile_of(&mut self, pod: &Pod, stack: Stack) -> ProfileId {
@@ -234,7 +210,13 @@ impl Compiler {
             }
             return *id;
         }
-        let table = Table::new(key.clone(), stack, &mut self.shared);
+        self.make(key, stack)
+    }
+
+    /// A new table, which decides for its key from now on.
+    fn make(&mut self, key: ProfileKey, stack: Stack) -> ProfileId {
+        self.versions.hold(&key.stack);
+        let table = Table::new(key.clone(), stack, self.limit, &mut self.shared);
         let id = table.id;
         self.open.insert(key, id);
         self.tables.insert(id, table);
@@ -242,76 +224,75 @@ impl Compiler {
     }
 
     /// The current plan without what is gone: an address of a pod that is gone may be another's by now.
-    fn withdraw(&self, owners: &BTreeMap<IpAddr, Owner>, wanted: &BTreeMap<PodKey, Wanted>) -> Plan {
+    fn withdraw(&self, moved: &[Moved], wanted: &BTreeMap<PodKey, Wanted>) -> Plan {
         let mut plan = self.current.clone();
-        plan.addresses.retain(|ip, _| self.owners.get(ip).is_some_and(|o| owners.get(ip) == Some(o)));
-        plan.endpoints.retain(|key, endpoint| {
-            let stays = wanted.get(key).filter(|w| w.uid == endpoint.uid && w.interface == endpoint.interface);
-            endpoint.addresses.retain(|ip| stays.is_some_and(|w| w.addresses.contains(ip)));
-            stays.is_some()
-        });
-        plan
-    }
-
-    /// Identities of the ranges that the rules of these endpoints tell apart.
-    fn ranges(&mut self, wanted: &BTreeMap<PodKey, Wanted>) -> Vec<RangeEntry> {
-        let used: BTreeSet<_> = wanted.values().flat_map(|w| w.profiles).collect();
-        let tables = used.iter().filter_map(|id| self.tables.get(id));
-        let nets: BTreeSet<IpNet> = tables.flat_map(|t| stack_nets(t.stack()).collect::<Vec<_>>()).collect();
-        let atoms = Atoms::of(nets);
-        let mut out = Vec::new();
-        for family in Family::ALL {
-            for atom in atoms.of_family(family) {
-                let content = Content::outside(atom.nets.clone());
-                let identity = self.shared.identities.intern(content, &mut self.shared.numbers);
-                out.push(RangeEntry { from: address(family, atom.from), to: address(family, atom.to), identity });
-            }
+        for gone in moved.iter().filter(|m| m.is_handed_on) {
+            plan.addresses.remove(&gone.ip);
         }
-        out
-    }
-
-    /// Gives classes to all identities in all tables. Every distinct peer is looked up once.
-    fn classify(&mut self) {
-        let mut matches = Matches::new();
-        for table in self.tables.values().filter(|t| !t.has_seen(self.shared.identities.all())) {
-            for peer in table.peers() {
-                if !matches.contains_key(peer) {
-                    matches.insert(peer.clone(), self.shared.identities.matching(peer));
+        for (key, endpoint) in &self.current.endpoints {
+            let stays = wanted.get(key).filter(|w| w.uid == endpoint.uid && w.interface == endpoint.interface);
+            match stays {
+                None => drop(plan.endpoints.remove(key)),
+                Some(w) if endpoint.addresses.iter().all(|ip| w.addresses.contains(ip)) => {}
+                Some(w) => {
+                    let mut less = (**endpoint).clone();
+                    less.addresses.retain(|ip| w.addresses.contains(ip));
+                    plan.endpoints.insert(key.clone(), Arc::new(less));
                 }
             }
         }
-        for table in self.tables.values_mut() {
-            table.classify(&matches, &mut self.shared);
+        plan
+    }
+
+    /// Gives classes to all identities in all tables; returns the tables that may have grown. Every distinct peer is
+    /// looked up once.
+    fn classify(&mut self) -> BTreeSet<ProfileId> {
+        let mut matches = Matches::new();
+        let fresh = self.shared.identities.fresh();
+        for peer in self.tables.values().flat_map(|table| table.asks_for(fresh)) {
+            if !matches.contains_key(peer) {
+                matches.insert(peer.clone(), self.shared.identities.matching(peer));
+            }
         }
+        let mut grown = BTreeSet::new();
+        for (id, table) in &mut self.tables {
+            if table.classify(&matches, &mut self.shared) {
+                grown.insert(*id);
+            }
+        }
+        self.shared.identities.settle();
+        grown
+    }
+
+    /// Identities that nothing of the new plan has.
+    fn dying(&self) -> RoaringBitmap {
+        self.shared.identities.all() - self.addresses.used() - self.ranges.identities()
     }
 
     /// Puts a profile that denies everything in the place of each that is too big.
     fn close_what_is_too_big(
         &mut self,
         wanted: &mut BTreeMap<PodKey, Wanted>,
-        old: &RoaringBitmap,
-        new: &RoaringBitmap,
+        grown: &BTreeSet<ProfileId>,
+        dying: &RoaringBitmap,
     ) {
-        let used: BTreeSet<_> = wanted.values().flat_map(|w| w.profiles).filter(|p| p.0 != 0).collect();
-        let all = old | new;
-        for id in used {
-            let Some(table) = self.tables.get_mut(&id) else { continue };
-            table.split_ports(&all, &mut self.shared);
-            if table.size(new, self.limit) <= self.limit {
-                continue;
-            }
+        let suspects: BTreeSet<_> =
+            self.closed.keys().filter_map(|key| self.open.get(key)).chain(grown).copied().collect();
+        for id in suspects {
+            let Some(table) = self.tables.get(&id).filter(|t| t.is_too_big(dying)) else { continue };
             let key = table.key.clone();
             let closed = match self.closed.get(&key) {
                 Some(closed) => *closed,
                 None => {
                     let stand_in = Table::closed(table, &mut self.shared);
                     let closed = stand_in.id;
+                    self.versions.hold(&key.stack);
                     self.closed.insert(key, closed);
                     self.tables.insert(closed, stand_in);
                     closed
                 }
             };
-            replace(wanted, id, closed);
+            replace(wanted.values_mut(), id, closed);
         }
     }
 
@@ -328,12 +309,11 @@ impl Compiler {
             if moved.iter().all(|(from, to)| table.class(*from) == table.class(*to)) {
                 continue;
             }
-            let twin = Table::new(table.key.clone(), (**table.stack()).clone(), &mut self.shared);
-            let twin_id = twin.id;
-            self.open.insert(twin.key.clone(), twin_id);
-            self.tables.insert(twin_id, twin);
-            replace(wanted, id, twin_id);
-            change.entered_instead(id, twin_id);
+            let twin = self.make(table.key.clone(), (**table.stack()).clone());
+            replace(wanted.values_mut(), id, twin);
+            self.wishes.replace(id, twin);
+            self.ranges.replace(id, twin);
+            change.entered_instead(id, twin);
         }
         self.classify();
     }
@@ -356,70 +336,94 @@ impl Compiler {
         problems.collect()
     }
 
-    fn profiles(
-        &self,
-        used: &BTreeSet<ProfileId>,
-        identities: &RoaringBitmap,
-        change: Option<&Change>,
-    ) -> BTreeMap<ProfileId, crate::plan::Profile> {
-        let tables = used.iter().filter_map(|id| self.tables.get(id));
-        let profile = |table: &Table| {
-            let changing: BTreeMap<IdentityId, ClassId> = change.map(|c| c.classes(table)).unwrap_or_default();
-            table.profile(identities, &changing)
-        };
-        tables.map(|table| (table.id, profile(table))).collect()
-    }
-
-    fn paths(&self, profiles: &BTreeMap<ProfileId, crate::plan::Profile>) -> BTreeMap<PathId, crate::plan::Path> {
-        let ids: BTreeSet<PathId> =
-            profiles.values().flat_map(|p| p.rows.values().copied().chain([p.default])).collect();
-        ids.into_iter().filter_map(|id| Some((id, self.shared.paths.get(id)?.clone()))).collect()
-    }
-
-    /// Forgets what the plan for these profiles and identities does not need.
-    fn keep(&mut self, used: &BTreeSet<ProfileId>, identities: &RoaringBitmap) {
-        let keys: BTreeSet<ProfileId> = self
-            .open
-            .iter()
-            .filter(|(key, id)| used.contains(id) || self.closed.get(*key).is_some_and(|c| used.contains(c)))
-            .map(|(_, id)| *id)
-            .collect();
-        self.open.retain(|_, id| keys.contains(id));
-        self.closed.retain(|_, id| used.contains(id));
-        self.tables.retain(|id, _| keys.contains(id) || used.contains(id));
-        let mut paths = BTreeSet::new();
-        let mut versions: BTreeSet<Version> = BTreeSet::new();
-        for table in self.tables.values_mut() {
-            table.retain(identities);
-            paths.extend(table.paths());
-            versions.extend(table.key.stack.versions());
+    /// The endpoints, as many as possible of them those of the current plan.
+    fn endpoints(&self, wanted: &BTreeMap<PodKey, Wanted>) -> Map<PodKey, Arc<crate::plan::LocalEndpoint>> {
+        let mut out = self.current.endpoints.clone();
+        for key in self.current.endpoints.keys().filter(|key| !wanted.contains_key(*key)) {
+            out.remove(key);
         }
-        self.shared.paths.retain(&paths);
-        self.shared.identities.retain(identities);
-        self.versions.retain(&versions);
+        for (key, wanted) in wanted {
+            let endpoint = wanted.endpoint();
+            if out.get(key).is_none_or(|known| **known != endpoint) {
+                out.insert(key.clone(), Arc::new(endpoint));
+            }
+        }
+        out
+    }
+
+    /// These profiles, as many as possible of them those of another plan.
+    fn profiles(
+        &mut self,
+        used: &BTreeSet<ProfileId>,
+        known: &Map<ProfileId, Arc<Profile>>,
+        change: Option<&Change>,
+    ) -> Map<ProfileId, Arc<Profile>> {
+        let mut out = known.clone();
+        for id in known.keys().filter(|id| !used.contains(id)) {
+            out.remove(id);
+        }
+        for id in used {
+            let Some(table) = self.tables.get_mut(id) else { continue };
+            let mut profile = table.profile();
+            let changing = change.map(|c| c.classes(table)).unwrap_or_default();
+            if !changing.is_empty() {
+                Arc::make_mut(&mut profile).classes.extend(changing);
+            }
+            if known.get(id).is_none_or(|known| !Arc::ptr_eq(known, &profile)) {
+                out.insert(*id, profile);
+            }
+        }
+        out
+    }
+
+    /// Forgets what the plan for these profiles does not need.
+    fn keep(
+        &mut self,
+        used: &BTreeSet<ProfileId>,
+        change: &Change,
+        identities: &mut Map<IdentityId, crate::plan::Identity>,
+    ) {
+        let dying = self.dying();
+        let gone: Vec<IdentityId> = dying.iter().map(IdentityId).chain(change.changing()).collect();
+        for id in &gone {
+            identities.remove(id);
+        }
+        self.shared.identities.forget(gone);
+        let mut released = Vec::new();
+        let (closed, tables) = (&self.closed, &mut self.tables);
+        self.open.retain(|key, id| used.contains(id) || closed.get(key).is_some_and(|c| used.contains(c)));
+        self.closed.retain(|_, id| used.contains(id));
+        let keys: BTreeSet<ProfileId> = self.open.values().chain(self.closed.values()).copied().collect();
+        for (_, table) in tables.extract_if(.., |id, _| !keys.contains(id)) {
+            released.push(table.dissolve(&mut self.shared));
+        }
+        self.versions.release(released.iter().map(|key| &key.stack));
+        if !dying.is_empty() {
+            for table in tables.values_mut() {
+                table.forget(&dying, &mut self.shared);
+            }
+        }
     }
 }
 
-impl Wanted {
-    fn endpoint(self) -> LocalEndpoint {
-        let [egress, ingress] = self.profiles;
-        LocalEndpoint { uid: self.uid, interface: self.interface, addresses: self.addresses, egress, ingress }
-    }
+/// The profiles that endpoints shall have.
+fn used(wanted: &BTreeMap<PodKey, Wanted>) -> BTreeSet<ProfileId> {
+    wanted.values().flat_map(|w| w.profiles).filter(|p| p.0 != 0).collect()
 }
 
 impl Plan {
     /// The plan of a node without endpoints.
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             generation: 0,
             interface_prefix: Arc::from(""),
             pod_ranges: Vec::new(),
-            addresses: BTreeMap::new(),
-            ranges: Vec::new(),
-            identities: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
-            profiles: BTreeMap::new(),
-            paths: BTreeMap::new(),
+            addresses: Map::new(),
+            ranges: Arc::new([]),
+            identities: Map::new(),
+            endpoints: Map::new(),
+            profiles: Map::new(),
+            paths: Map::new(),
             problems: Vec::new(),
         }
     }
@@ -437,17 +441,5 @@ impl Plan {
             self.generation = numbers.generation;
         }
         self
-    }
-}
-
-fn ids<'a>(addresses: impl Iterator<Item = &'a IdentityId>, ranges: &[RangeEntry]) -> RoaringBitmap {
-    addresses.map(|id| id.0).chain(ranges.iter().map(|r| r.identity.0)).filter(|id| *id != 0).collect()
-}
-
-fn replace(wanted: &mut BTreeMap<PodKey, Wanted>, from: ProfileId, to: ProfileId) {
-    for profile in wanted.values_mut().flat_map(|w| &mut w.profiles) {
-        if *profile == from {
-            *profile = to;
-        }
     }
 }

@@ -58,6 +58,20 @@ impl Content {
 }
 
 impl PodContent {
+    fn is_selected(&self, selector: &EndpointSelector) -> bool {
+        let meets = |labels: &[(Arc<str>, Arc<str>)], wanted: &LabelSelector| {
+            wanted.requirements().iter().all(|requirement| {
+                let found = labels.binary_search_by(|(key, _)| key.cmp(&requirement.key)).ok();
+                requirement.admits(found.map(|i| &*labels[i].1))
+            })
+        };
+        let there = match &selector.namespaces {
+            NamespaceMatch::Named(name) => *name == self.namespace,
+            NamespaceMatch::Matching(wanted) => meets(&self.namespace_labels, wanted),
+        };
+        there && meets(&self.pod_labels, &selector.pods)
+    }
+
     fn terms(&self) -> Arc<[Arc<str>]> {
         let mut terms = vec![format!("namespace={}", self.namespace)];
         terms.extend(self.namespace_labels.iter().map(|(k, v)| format!("namespace.{k}={v}")));
@@ -135,6 +149,10 @@ pub(crate) struct Identities {
     namespace_labels: Postings,
     pod_labels: Postings,
     nets: HashMap<IpNet, RoaringBitmap>,
+    /// Given out since the last call of [`Identities::take_made`].
+    made: Vec<IdentityId>,
+    /// Those of them that have a content of addresses, since the last call of [`Identities::settle`].
+    fresh: RoaringBitmap,
 }
 
 impl Identities {
@@ -149,6 +167,7 @@ impl Identities {
         let id = numbers.identity();
         if let Content::Address { pod, nets } = &content {
             self.all.insert(id.0);
+            self.fresh.insert(id.0);
             for net in nets.iter() {
                 self.nets.entry(*net).or_default().insert(id.0);
             }
@@ -161,17 +180,33 @@ impl Identities {
         }
         self.numbers.insert(content.clone(), id);
         self.contents.insert(id, content);
+        self.made.push(id);
         id
     }
 
-    /// Forgets all identities but these.
-    pub(crate) fn retain(&mut self, keep: &RoaringBitmap) {
-        let gone: Vec<_> = self.contents.keys().filter(|id| !keep.contains(id.0)).copied().collect();
+    /// What was made since the last call.
+    pub(crate) fn take_made(&mut self) -> Vec<IdentityId> {
+        std::mem::take(&mut self.made)
+    }
+
+    /// Identities that stand for addresses and that not every table has looked at.
+    pub(crate) const fn fresh(&self) -> &RoaringBitmap {
+        &self.fresh
+    }
+
+    /// Every table has looked at all of them.
+    pub(crate) fn settle(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// Forgets identities.
+    pub(crate) fn forget(&mut self, gone: impl IntoIterator<Item = IdentityId>) {
         for id in gone {
             let Some(content) = self.contents.remove(&id) else { continue };
             self.numbers.remove(&content);
             let Content::Address { pod, nets } = content else { continue };
             self.all.remove(id.0);
+            self.fresh.remove(id.0);
             for net in nets.iter() {
                 remove_from(&mut self.nets, net, id.0);
             }
@@ -202,9 +237,24 @@ impl Identities {
     }
 
     /// As the plan says it.
-    pub(crate) fn describe(&self, ids: &RoaringBitmap) -> BTreeMap<IdentityId, Identity> {
-        let known = ids.iter().filter_map(|id| Some((IdentityId(id), self.contents.get(&IdentityId(id))?)));
-        known.map(|(id, content)| (id, Identity { source: content.source() })).collect()
+    pub(crate) fn describe(&self, id: IdentityId) -> Option<Identity> {
+        Some(Identity { source: self.contents.get(&id)?.source() })
+    }
+
+    /// Whether a peer means an identity: what [`Identities::matching`] says of all, for one.
+    pub(crate) fn is_meant(&self, peer: &Peer, id: IdentityId) -> bool {
+        let Some(Content::Address { pod, nets }) = self.contents.get(&id) else { return false };
+        let endpoints = match (&peer.endpoints, pod) {
+            (None, _) => true,
+            (Some(selector), Some(pod)) => pod.is_selected(selector),
+            (Some(_), None) => false,
+        };
+        let has = |net: &IpNet| nets.contains(net);
+        endpoints
+            && peer
+                .blocks
+                .as_ref()
+                .is_none_or(|blocks| blocks.iter().any(|block| has(&block.cidr()) && !block.except().iter().any(has)))
     }
 
     /// The identities that a peer means. `peer` has at least one criterion: one without means outside addresses in no

@@ -12,6 +12,7 @@
 //! *path*: the rules that the packet passes and the one that decides. Tiers, order, Pass and Log are resolved while
 //! the table is computed, so that one decision costs the same for ten policies and for ten thousand.
 
+mod addresses;
 mod atom;
 mod change;
 mod compiler;
@@ -20,11 +21,14 @@ pub mod nft;
 mod number;
 mod packet;
 mod path;
+
 mod plan;
 mod portclass;
+mod range;
 mod table;
 mod transition;
 mod vocabulary;
+mod wishes;
 
 pub use compiler::Compiler;
 pub use number::Numbers;

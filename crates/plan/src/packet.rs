@@ -80,7 +80,7 @@ impl Plan {
     /// The pod of this node that has an address.
     #[must_use]
     pub fn endpoint(&self, ip: IpAddr) -> Option<&LocalEndpoint> {
-        self.endpoints.values().find(|e| e.addresses.contains(&ip))
+        self.endpoints.values().find(|e| e.addresses.contains(&ip)).map(|e| &**e)
     }
 
     /// The identity of an address by its range, as if no pod owned it.

@@ -5,10 +5,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use tortie_model::{Direction, ObjectRef};
+use tortie_persistent::Map;
 use tortie_policy::{EndAction, Policy, Stack};
 
 use crate::number::Numbers;
-use crate::plan::{Path, PathId};
+use crate::plan::{Path, PathId, Profile, ProfileId};
 
 /// What a policy says in one direction, by number: the same object with other rules is another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +47,8 @@ pub(crate) struct Versions {
     numbers: HashMap<Said, Version>,
     /// The same by address, which spares hashing all rules of a policy for every pod that it selects.
     shared: HashMap<(usize, Direction), (Arc<Policy>, Version)>,
+    /// How many tables a version is in.
+    users: HashMap<Version, usize>,
     last: u32,
 }
 
@@ -62,6 +65,10 @@ impl Versions {
             *last = last.checked_add(1).expect("fewer than 2^32 versions of policies");
             Version(*last)
         });
+        // Policies that were replaced by others that say the same.
+        if self.shared.len() > 2 * self.numbers.len() + 1024 {
+            self.shared.retain(|_, (policy, _)| Arc::strong_count(policy) > 2);
+        }
         self.shared.insert(pointer, (policy.clone(), version));
         version
     }
@@ -74,10 +81,28 @@ impl Versions {
         StackKey { direction, tiers: tiers.collect() }
     }
 
-    /// Forgets all versions but these.
-    pub(crate) fn retain(&mut self, keep: &BTreeSet<Version>) {
-        self.numbers.retain(|_, v| keep.contains(v));
-        self.shared.retain(|_, (_, v)| keep.contains(v));
+    /// A table of this stack is made.
+    pub(crate) fn hold(&mut self, stack: &StackKey) {
+        for version in stack.versions() {
+            *self.users.entry(version).or_default() += 1;
+        }
+    }
+
+    /// Tables of these stacks are gone: versions that no table has any more are forgotten.
+    pub(crate) fn release<'a>(&mut self, stacks: impl Iterator<Item = &'a StackKey>) {
+        let mut gone = BTreeSet::new();
+        for version in stacks.flat_map(StackKey::versions) {
+            let Some(users) = self.users.get_mut(&version) else { continue };
+            *users -= 1;
+            if *users == 0 {
+                self.users.remove(&version);
+                gone.insert(version);
+            }
+        }
+        if !gone.is_empty() {
+            self.numbers.retain(|_, v| !gone.contains(v));
+            self.shared.retain(|_, (_, v)| !gone.contains(v));
+        }
     }
 }
 
@@ -98,37 +123,98 @@ impl StackKey {
 /// Paths given out. A path is what it shows and the versions of the policies in it.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
-    numbers: HashMap<(Path, Vec<Version>), PathId>,
-    paths: BTreeMap<PathId, (Path, Vec<Version>)>,
+    numbers: HashMap<(Arc<Path>, Vec<Version>), PathId>,
+    paths: BTreeMap<PathId, Known>,
+}
+
+/// A path, and how many tables hold it.
+#[derive(Debug)]
+struct Known {
+    path: Arc<Path>,
+    versions: Vec<Version>,
+    users: usize,
 }
 
 impl Paths {
-    /// The number of a path whose rules are in these versions of policies.
-    pub(crate) fn intern(&mut self, path: Path, versions: Vec<Version>, numbers: &mut Numbers) -> PathId {
-        let key = (path, versions);
-        if let Some(id) = self.numbers.get(&key) {
-            return *id;
+    /// The number of a path whose rules are in these versions of policies; one table more holds it.
+    pub(crate) fn hold(&mut self, path: Path, versions: Vec<Version>, numbers: &mut Numbers) -> PathId {
+        let path = Arc::new(path);
+        let key = (path.clone(), versions);
+        let id = match self.numbers.get(&key) {
+            Some(id) => *id,
+            None => {
+                let id = numbers.path();
+                self.paths.insert(id, Known { path, versions: key.1.clone(), users: 0 });
+                self.numbers.insert(key, id);
+                id
+            }
+        };
+        if let Some(known) = self.paths.get_mut(&id) {
+            known.users += 1;
         }
-        let id = numbers.path();
-        self.numbers.insert(key.clone(), id);
-        self.paths.insert(id, key);
         id
     }
 
-    pub(crate) fn get(&self, id: PathId) -> Option<&Path> {
-        self.paths.get(&id).map(|(path, _)| path)
+    pub(crate) fn get(&self, id: PathId) -> Option<&Arc<Path>> {
+        self.paths.get(&id).map(|known| &known.path)
     }
 
-    /// Forgets all paths but these.
-    pub(crate) fn retain(&mut self, keep: &BTreeSet<PathId>) {
-        let numbers = &mut self.numbers;
-        self.paths.retain(|id, key| {
-            let stays = keep.contains(id);
-            if !stays {
-                numbers.remove(key);
+    /// A table holds these no more: paths that no table holds are forgotten.
+    pub(crate) fn release(&mut self, ids: impl IntoIterator<Item = PathId>) {
+        for id in ids {
+            let Some(known) = self.paths.get_mut(&id) else { continue };
+            known.users -= 1;
+            if known.users == 0
+                && let Some(known) = self.paths.remove(&id)
+            {
+                self.numbers.remove(&(known.path, known.versions));
             }
-            stays
-        });
+        }
+    }
+}
+
+/// The paths of a plan's profiles, kept as profiles change.
+#[derive(Debug, Default)]
+pub(crate) struct PathsInUse {
+    /// How many rows and defaults name each.
+    counts: HashMap<PathId, usize>,
+    paths: Map<PathId, Arc<Path>>,
+}
+
+impl PathsInUse {
+    /// The paths of other profiles.
+    pub(crate) fn follow(
+        &mut self,
+        old: &Map<ProfileId, Arc<Profile>>,
+        new: &Map<ProfileId, Arc<Profile>>,
+        known: &Paths,
+    ) -> Map<PathId, Arc<Path>> {
+        let nothing = Map::new();
+        for profile in old.changes(new) {
+            let rows = |p: Option<&'_ Arc<Profile>>| p.map_or_else(|| nothing.clone(), |p| p.rows.clone());
+            let (before, after) = (rows(profile.old), rows(profile.new));
+            let rows = before.changes(&after);
+            let come = rows.iter().filter_map(|row| row.new.copied()).chain(profile.new.map(|p| p.default));
+            for id in come {
+                let count = self.counts.entry(id).or_default();
+                *count += 1;
+                if *count == 1
+                    && let Some(path) = known.get(id)
+                {
+                    self.paths.insert(id, path.clone());
+                }
+            }
+            let gone = rows.iter().filter_map(|row| row.old.copied()).chain(profile.old.map(|p| p.default));
+            for id in gone {
+                let Some(count) = self.counts.get_mut(&id) else { continue };
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&id);
+                    self.paths.remove(&id);
+                }
+            }
+        }
+        self.paths.clone()
     }
 }
 

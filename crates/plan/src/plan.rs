@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tortie_model::{Direction, ObjectRef};
+use tortie_persistent::Map;
 use tortie_policy::{PodKey, Regions, RuleRef, Stack, Verdict};
 
 macro_rules! number {
@@ -103,13 +104,13 @@ pub struct Profile {
     /// The policies that it stands for.
     pub stack: Arc<Stack>,
     /// Classes of pod identities and of ranges.
-    pub classes: BTreeMap<IdentityId, ClassId>,
+    pub classes: Map<IdentityId, ClassId>,
     /// Class of addresses that belong to no pod.
     pub outside: OutsideClass,
     /// Port classes.
     pub ports: Regions<PortClassId>,
     /// Decisions that differ from `default`.
-    pub rows: BTreeMap<(PortClassId, ClassId), PathId>,
+    pub rows: Map<(PortClassId, ClassId), PathId>,
     /// The decision for class 0 and port class 0, and wherever there is no row.
     pub default: PathId,
 }
@@ -236,7 +237,7 @@ pub struct NodeFacts {
     pub interfaces: BTreeMap<PodKey, PodInterface>,
 }
 
-/// What one node must hold.
+/// What one node must hold. Consecutive plans share what is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Grows with every plan of a node.
@@ -246,17 +247,17 @@ pub struct Plan {
     /// See [`NodeFacts::pod_ranges`].
     pub pod_ranges: Vec<IpNet>,
     /// Identities of all pod addresses of the cluster.
-    pub addresses: BTreeMap<IpAddr, IdentityId>,
+    pub addresses: Map<IpAddr, IdentityId>,
     /// Identities of ranges, disjoint and sorted, both families; addresses outside all of them have identity 0.
-    pub ranges: Vec<RangeEntry>,
+    pub ranges: Arc<[RangeEntry]>,
     /// What identities stand for.
-    pub identities: BTreeMap<IdentityId, Identity>,
+    pub identities: Map<IdentityId, Identity>,
     /// Pods of this node.
-    pub endpoints: BTreeMap<PodKey, LocalEndpoint>,
+    pub endpoints: Map<PodKey, Arc<LocalEndpoint>>,
     /// Decision tables: those that endpoints use, and during a change those that they used before.
-    pub profiles: BTreeMap<ProfileId, Profile>,
+    pub profiles: Map<ProfileId, Arc<Profile>>,
     /// Decisions.
-    pub paths: BTreeMap<PathId, Path>,
+    pub paths: Map<PathId, Arc<Path>>,
     /// What does not fit, and is closed instead.
     pub problems: Vec<Problem>,
 }

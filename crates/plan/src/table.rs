@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use roaring::RoaringBitmap;
 use tortie_model::{Direction, Kind, ObjectRef, Protocol};
+use tortie_persistent::Map;
 use tortie_policy::{
     Action, By, NamedPort, NamedPorts, Outcome, Peer, Peers, Position, Regions, RuleRef, Stack, Verdict,
 };
@@ -12,7 +14,7 @@ use tortie_policy::{
 use crate::identity::Identities;
 use crate::number::Numbers;
 use crate::path::{Paths, StackKey, Version, isolating};
-use crate::plan::{ClassId, Decider, IdentityId, OutsideClass, Path, PathId, Profile, ProfileId};
+use crate::plan::{ClassId, Decider, IdentityId, OutsideClass, Path, PathId, PortClassId, Profile, ProfileId};
 use crate::portclass::PortClasses;
 use crate::vocabulary::{stack_names, stack_nets};
 
@@ -47,7 +49,8 @@ pub(crate) struct Table {
     /// Rules that match everybody.
     any: Vec<Position>,
     peers: Vec<(Position, Vec<Peer>)>,
-    has_blocks: bool,
+    /// Blocks and exceptions in the rules.
+    nets: BTreeSet<IpNet>,
     /// For egress: names in the rules.
     names: BTreeSet<(Arc<str>, Protocol)>,
     isolating: Arc<[ObjectRef]>,
@@ -55,11 +58,25 @@ pub(crate) struct Table {
     signatures: HashMap<Signature, ClassId>,
     columns: BTreeMap<ClassId, Arc<Column>>,
     by_column: HashMap<Arc<Column>, ClassId>,
-    /// Identities that were looked at, and the class of those that have one of their own.
-    seen: RoaringBitmap,
-    classes: BTreeMap<IdentityId, ClassId>,
+    /// Whether it has looked at the identities that are not fresh.
+    is_complete: bool,
+    /// The class of identities that have one of their own, and how many identities a class has.
+    classes: Map<IdentityId, ClassId>,
+    members: HashMap<ClassId, usize>,
     ports: PortClasses,
+    /// Classes whose columns the port classes and rows do not know yet.
+    uncut: Vec<ClassId>,
+    /// Decisions that differ from the default; `None` when they would be more than the limit.
+    rows: Option<Map<Row, PathId>>,
+    limit: usize,
+    /// As the plan shows it.
+    profile: Option<Arc<Profile>>,
 }
+
+type Row = (PortClassId, ClassId);
+
+/// Up to so many fresh identities, a table asks of each which rules mean it, rather than of each rule whom it means.
+const FEW: u64 = 16;
 
 /// What tables share while they are made.
 #[derive(Debug, Default)]
@@ -74,7 +91,7 @@ pub(crate) type Matches = HashMap<Peer, RoaringBitmap>;
 
 impl Table {
     /// The table of a stack, with no identity looked at yet.
-    pub(crate) fn new(key: ProfileKey, stack: Stack, shared: &mut Shared) -> Self {
+    pub(crate) fn new(key: ProfileKey, stack: Stack, limit: usize, shared: &mut Shared) -> Self {
         let direction = stack.direction();
         let versions: Vec<Version> = key.stack.versions().collect();
         let mut rules = Vec::new();
@@ -96,12 +113,11 @@ impl Table {
             }
         }
         let names = if direction == Direction::Egress { stack_names(&stack) } else { BTreeSet::new() };
-        let has_blocks = stack_nets(&stack).next().is_some();
         let mut table = Self {
             id: shared.numbers.profile(),
             key,
             closed: None,
-            has_blocks,
+            nets: stack_nets(&stack),
             isolating: isolating(&stack),
             stack: Arc::new(stack),
             rules,
@@ -112,9 +128,14 @@ impl Table {
             signatures: HashMap::new(),
             columns: BTreeMap::new(),
             by_column: HashMap::new(),
-            seen: RoaringBitmap::new(),
-            classes: BTreeMap::new(),
+            is_complete: false,
+            classes: Map::new(),
+            members: HashMap::new(),
             ports: PortClasses::default(),
+            uncut: vec![ClassId(0)],
+            rows: Some(Map::new()),
+            limit,
+            profile: None,
         };
         // Class 0: whom no rule singles out.
         let nobody = table.column(&[], &[], shared);
@@ -134,7 +155,7 @@ impl Table {
             isolating: open.isolating.clone(),
             spares_hairpin: open.isolating.iter().all(|p| p.kind == Kind::NetworkPolicy),
         };
-        let path = shared.paths.intern(path, open.key.stack.versions().collect(), &mut shared.numbers);
+        let path = shared.paths.hold(path, open.key.stack.versions().collect(), &mut shared.numbers);
         let column = Arc::new(Column::uniform(path));
         Self {
             id: shared.numbers.profile(),
@@ -144,16 +165,21 @@ impl Table {
             rules: Vec::new(),
             any: Vec::new(),
             peers: Vec::new(),
-            has_blocks: false,
+            nets: BTreeSet::new(),
             names: BTreeSet::new(),
             isolating: open.isolating.clone(),
             outcomes: HashMap::new(),
             signatures: HashMap::new(),
             columns: [(ClassId(0), column.clone())].into(),
             by_column: [(column, ClassId(0))].into(),
-            seen: RoaringBitmap::new(),
-            classes: BTreeMap::new(),
+            is_complete: true,
+            classes: Map::new(),
+            members: HashMap::new(),
             ports: PortClasses::default(),
+            uncut: Vec::new(),
+            rows: Some(Map::new()),
+            limit: usize::MAX,
+            profile: None,
         }
     }
 
@@ -169,40 +195,50 @@ impl Table {
         &self.stack
     }
 
+    pub(crate) const fn nets(&self) -> &BTreeSet<IpNet> {
+        &self.nets
+    }
+
     /// Takes the policies as they are now: equal to those before in all that decides.
     pub(crate) fn refresh(&mut self, stack: Stack) {
-        self.stack = Arc::new(stack);
-    }
-
-    /// Whether every one of these identities was looked at.
-    pub(crate) fn has_seen(&self, identities: &RoaringBitmap) -> bool {
-        self.is_closed() || identities.is_subset(&self.seen)
-    }
-
-    /// The peers of its rules.
-    pub(crate) fn peers(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter().flat_map(|(_, peers)| peers)
-    }
-
-    /// Gives a class to every identity not looked at yet.
-    pub(crate) fn classify(&mut self, matches: &Matches, shared: &mut Shared) {
-        let fresh = shared.identities.all() - &self.seen;
-        if fresh.is_empty() || self.is_closed() {
-            return;
+        if *self.stack != stack {
+            self.stack = Arc::new(stack);
+            self.profile = None;
         }
-        self.seen |= &fresh;
+    }
+
+    /// The peers that it must know the members of before it can look at what it has not looked at.
+    pub(crate) fn asks_for(&self, fresh: &RoaringBitmap) -> impl Iterator<Item = &Peer> {
+        let all = !self.is_complete || fresh.len() > FEW;
+        self.peers.iter().filter(move |_| all).flat_map(|(_, peers)| peers)
+    }
+
+    /// Gives a class to every identity not looked at yet; tells whether it may have grown.
+    pub(crate) fn classify(&mut self, matches: &Matches, shared: &mut Shared) -> bool {
+        if self.is_closed() || (self.is_complete && shared.identities.fresh().is_empty()) {
+            return false;
+        }
+        let was_complete = std::mem::replace(&mut self.is_complete, true);
+        let todo = if was_complete { shared.identities.fresh() } else { shared.identities.all() }.clone();
         let mut signatures: BTreeMap<u32, Signature> = BTreeMap::new();
         for (position, peers) in &self.peers {
+            if was_complete && todo.len() <= FEW {
+                let means = |id: &u32| peers.iter().any(|peer| shared.identities.is_meant(peer, IdentityId(*id)));
+                for id in todo.iter().filter(means) {
+                    signatures.entry(id).or_default().0.push(*position);
+                }
+                continue;
+            }
             let mut members = RoaringBitmap::new();
             for ids in peers.iter().filter_map(|p| matches.get(p)) {
-                members |= ids & &fresh;
+                members |= ids & &todo;
             }
             for id in members {
                 signatures.entry(id).or_default().0.push(*position);
             }
         }
         if !self.names.is_empty() {
-            for id in &fresh {
+            for id in &todo {
                 let names = shared.identities.names(IdentityId(id)).iter();
                 let known: Vec<_> = names.filter(|(n, p, _)| self.names.contains(&(n.clone(), *p))).cloned().collect();
                 if !known.is_empty() {
@@ -213,18 +249,33 @@ impl Table {
         for (id, signature) in signatures {
             let class = match self.signatures.get(&signature) {
                 Some(class) => *class,
-                None => {
-                    let column = self.column(&signature.0, &signature.1, shared);
-                    let class = *self.by_column.entry(column.clone()).or_insert_with(|| shared.numbers.class());
-                    self.columns.insert(class, column);
-                    self.signatures.insert(signature, class);
-                    class
-                }
+                None => self.class_of(signature, shared),
             };
             if class != ClassId(0) {
                 self.classes.insert(IdentityId(id), class);
+                *self.members.entry(class).or_default() += 1;
+                self.profile = None;
             }
         }
+        self.cut(shared);
+        self.profile.is_none()
+    }
+
+    /// The class of a signature that no identity had until now.
+    fn class_of(&mut self, signature: Signature, shared: &mut Shared) -> ClassId {
+        let column = self.column(&signature.0, &signature.1, shared);
+        let class = match self.by_column.get(&column) {
+            Some(class) => *class,
+            None => {
+                let class = shared.numbers.class();
+                self.by_column.insert(column.clone(), class);
+                self.columns.insert(class, column);
+                self.uncut.push(class);
+                class
+            }
+        };
+        self.signatures.insert(signature, class);
+        class
     }
 
     /// What the rules that match everybody and these decide.
@@ -271,7 +322,7 @@ impl Table {
             isolating,
             spares_hairpin: denies && is_network_policy,
         };
-        let id = shared.paths.intern(path, versions, &mut shared.numbers);
+        let id = shared.paths.hold(path, versions, &mut shared.numbers);
         self.outcomes.insert(outcome.clone(), id);
         id
     }
@@ -281,34 +332,51 @@ impl Table {
         self.classes.get(&id).copied().unwrap_or(ClassId(0))
     }
 
-    /// Splits port classes until every one is decided alike within each class of these identities. Returns how many
-    /// elements the table then has.
-    pub(crate) fn split_ports(&mut self, ids: &RoaringBitmap, shared: &mut Shared) {
-        let present = self.present(ids, &BTreeMap::new());
-        let columns = present.values().chain([&ClassId(0)]).collect::<BTreeSet<_>>();
-        let columns: Vec<_> = columns.into_iter().map(|c| (*c, &*self.columns[c])).collect();
+    /// Splits port classes until every one is decided alike within each class, and writes the rows that are missing.
+    fn cut(&mut self, shared: &mut Shared) {
+        if self.uncut.is_empty() {
+            return;
+        }
+        let fresh: BTreeSet<ClassId> = self.uncut.drain(..).collect();
+        let known: BTreeSet<PortClassId> = self.ports.samples().map(|(port, _)| port).collect();
+        let columns: Vec<_> = self.columns.iter().map(|(class, column)| (*class, &**column)).collect();
         self.ports.split(&columns, &mut shared.numbers);
+        let mut rows = self.rows.take();
+        if let Some(rows) = &mut rows {
+            let split = self.ports.samples().any(|(port, _)| !known.contains(&port));
+            for class in self.columns.keys().filter(|class| split || fresh.contains(class)) {
+                let missing = self.rows(*class).filter(|((port, _), _)| fresh.contains(class) || !known.contains(port));
+                rows.extend(missing.take(self.limit.saturating_add(1).saturating_sub(rows.len())));
+            }
+        }
+        self.rows = rows.filter(|rows| rows.len() <= self.limit);
+        self.profile = None;
     }
 
-    /// Classes of those of these identities that have one.
-    fn present(&self, ids: &RoaringBitmap, changing: &BTreeMap<IdentityId, ClassId>) -> BTreeMap<IdentityId, ClassId> {
-        let own = ids.iter().map(IdentityId).filter_map(|id| Some((id, *self.classes.get(&id)?)));
-        own.chain(changing.iter().filter(|(_, c)| **c != ClassId(0)).map(|(id, c)| (*id, *c))).collect()
-    }
-
-    /// The number of elements (rows and classes) for these identities, counted up to just past a limit.
-    pub(crate) fn size(&self, ids: &RoaringBitmap, limit: usize) -> usize {
-        let classes = self.present(ids, &BTreeMap::new());
-        let distinct: BTreeSet<_> = classes.values().chain([&ClassId(0)]).copied().collect();
-        let rows = distinct.iter().flat_map(|class| self.rows(*class));
-        classes.len() + rows.take(limit.saturating_add(1)).count()
+    /// Whether it has more than the limit of elements (rows and classes) when these identities are gone.
+    pub(crate) fn is_too_big(&self, dying: &RoaringBitmap) -> bool {
+        let mut left: HashMap<ClassId, usize> = HashMap::new();
+        let mut classes = self.classes.len();
+        for class in dying.iter().filter_map(|id| self.classes.get(&IdentityId(id))) {
+            classes -= 1;
+            *left.entry(*class).or_insert_with(|| self.members[class]) -= 1;
+        }
+        let emptied: BTreeSet<ClassId> = left.into_iter().filter(|(_, n)| *n == 0).map(|(class, _)| class).collect();
+        let rows = match &self.rows {
+            Some(rows) if emptied.is_empty() => rows.len(),
+            _ => {
+                let live = self.columns.keys().filter(|class| !emptied.contains(class));
+                live.flat_map(|class| self.rows(*class)).take(self.limit.saturating_add(1)).count()
+            }
+        };
+        classes + rows > self.limit
     }
 
     fn default(&self) -> PathId {
         *self.columns[&ClassId(0)].rest()
     }
 
-    fn rows(&self, class: ClassId) -> impl Iterator<Item = ((crate::plan::PortClassId, ClassId), PathId)> {
+    fn rows(&self, class: ClassId) -> impl Iterator<Item = (Row, PathId)> {
         let (column, default) = (self.columns[&class].clone(), self.default());
         self.ports.samples().filter_map(move |(port, sample)| {
             let path = *sample.map_or_else(|| column.rest(), |traffic| column.get(traffic));
@@ -316,34 +384,62 @@ impl Table {
         })
     }
 
-    /// The profile for these identities, and for `changing` ones with the classes given.
-    pub(crate) fn profile(&self, ids: &RoaringBitmap, changing: &BTreeMap<IdentityId, ClassId>) -> Profile {
-        let classes = self.present(ids, changing);
-        let distinct: BTreeSet<_> = classes.values().chain([&ClassId(0)]).copied().collect();
-        Profile {
-            stack: self.stack.clone(),
-            outside: if self.has_blocks { OutsideClass::ByRange } else { OutsideClass::One(ClassId(0)) },
-            ports: self.ports.regions().clone(),
-            rows: distinct.iter().flat_map(|class| self.rows(*class)).collect(),
-            default: self.default(),
-            classes,
+    /// As the plan shows it, with all identities that there are.
+    pub(crate) fn profile(&mut self) -> Arc<Profile> {
+        if let Some(profile) = &self.profile {
+            return profile.clone();
         }
+        let rows = self.rows.clone();
+        let profile = Arc::new(Profile {
+            stack: self.stack.clone(),
+            outside: if self.nets.is_empty() { OutsideClass::One(ClassId(0)) } else { OutsideClass::ByRange },
+            ports: self.ports.regions().clone(),
+            rows: rows.unwrap_or_else(|| self.columns.keys().flat_map(|class| self.rows(*class)).collect()),
+            default: self.default(),
+            classes: self.classes.clone(),
+        });
+        self.profile = Some(profile.clone());
+        profile
     }
 
     /// Forgets identities that are gone, and classes that no identity has any more.
-    pub(crate) fn retain(&mut self, keep: &RoaringBitmap) {
-        self.seen &= keep;
-        self.classes.retain(|id, _| keep.contains(id.0));
-        let live: BTreeSet<_> = self.classes.values().copied().chain([ClassId(0)]).collect();
-        self.signatures.retain(|_, class| live.contains(class));
-        self.by_column.retain(|_, class| live.contains(class));
-        self.columns.retain(|class, _| live.contains(class));
-        let paths: BTreeSet<_> = self.paths().collect();
-        self.outcomes.retain(|_, path| paths.contains(path));
+    pub(crate) fn forget(&mut self, gone: &RoaringBitmap, shared: &mut Shared) {
+        let mut emptied = BTreeSet::new();
+        for id in gone {
+            let Some(class) = self.classes.remove(&IdentityId(id)) else { continue };
+            self.profile = None;
+            let Some(members) = self.members.get_mut(&class) else { continue };
+            *members -= 1;
+            if *members == 0 {
+                self.members.remove(&class);
+                emptied.insert(class);
+            }
+        }
+        if emptied.is_empty() {
+            return;
+        }
+        for class in &emptied {
+            let Some(column) = self.columns.remove(class) else { continue };
+            self.by_column.remove(&column);
+            for (port, _) in self.ports.samples() {
+                self.rows.iter_mut().for_each(|rows| {
+                    rows.remove(&(port, *class));
+                });
+            }
+        }
+        if self.rows.is_none() && !self.is_too_big(&RoaringBitmap::new()) {
+            self.rows = Some(self.columns.keys().flat_map(|class| self.rows(*class)).collect());
+        }
+        self.signatures.retain(|_, class| !emptied.contains(class));
+        let paths: BTreeSet<PathId> =
+            self.columns.values().flat_map(|column| column.iter().map(|(_, path)| *path)).collect();
+        let unused = self.outcomes.extract_if(|_, path| !paths.contains(path)).map(|(_, path)| path);
+        shared.paths.release(unused);
     }
 
-    /// All paths that its columns name.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = PathId> {
-        self.columns.values().flat_map(|column| column.iter().map(|(_, path)| *path))
+    /// It is gone.
+    pub(crate) fn dissolve(self, shared: &mut Shared) -> ProfileKey {
+        shared.paths.release(self.outcomes.into_values().chain(self.closed));
+        self.key
     }
 }

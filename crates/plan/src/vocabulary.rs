@@ -1,55 +1,104 @@
 //! What the policies of a cluster ask of a pod: the only things by which identities may differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{LabelSelector, Labels, Namespace, Pod, Protocol};
-use tortie_policy::{Detail, EndpointSelector, Index, NamedPort, NamespaceMatch, Peers, Ports, Rule, Stack};
+use tortie_model::{Family, LabelSelector, Labels, Namespace, ObjectRef, Pod, Protocol};
+use tortie_persistent::Changed;
+use tortie_policy::{Detail, EndpointSelector, NamedPort, NamespaceMatch, Peers, Policy, Ports, Rule, Stack};
 
-use crate::atom::Atoms;
 use crate::identity::{Content, PodContent};
+
+/// One thing that a policy asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Word {
+    /// A label of namespaces.
+    NamespaceKey(Arc<str>),
+    /// A label of pods.
+    PodKey(Arc<str>),
+    /// A port name in an egress rule: part of what the destination is.
+    EgressName(Arc<str>, Protocol),
+    /// A block of addresses.
+    Net(IpNet),
+}
 
 /// A function of the cluster's policies. A new policy that asks for what others already ask for changes nothing here,
 /// and so renumbers no pod.
 #[derive(Debug, Default)]
 pub(crate) struct Vocabulary {
+    /// Every word, with the number of times that policies say it.
+    counts: BTreeMap<Word, usize>,
     namespace_keys: BTreeSet<Arc<str>>,
     pod_keys: BTreeSet<Arc<str>>,
-    /// Port names in egress rules: part of what the destination is.
     egress_names: BTreeSet<(Arc<str>, Protocol)>,
-    atoms: Atoms,
+    /// Lengths of prefixes of blocks, with the number of blocks that have them.
+    lengths: BTreeMap<(bool, u8), usize>,
+    none: Arc<[IpNet]>,
 }
 
 impl Vocabulary {
-    /// The vocabulary of all policies of a cluster.
-    pub(crate) fn of(index: &Index) -> Self {
-        let mut out = Self::default();
-        let mut nets = BTreeSet::new();
-        for policy in index.policies() {
-            out.add_selector(&policy.subject);
-            for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
-                if let Peers::OneOf(peers) = &rule.peers {
-                    for selector in peers.iter().filter_map(|p| p.endpoints.as_ref()) {
-                        out.add_selector(selector);
-                    }
+    /// Takes changes of policies; returns the words that are asked for the first time now, or not any more.
+    pub(crate) fn update(&mut self, policies: &[Changed<'_, ObjectRef, Arc<Policy>>]) -> BTreeSet<Word> {
+        let mut turned = BTreeSet::new();
+        let mut turn = |word: &Word| {
+            if !turned.remove(word) {
+                turned.insert(word.clone());
+            }
+        };
+        for policy in policies.iter().filter_map(|c| c.new) {
+            words(policy, &mut |word| {
+                let count = self.counts.entry(word.clone()).or_default();
+                *count += 1;
+                if *count == 1 {
+                    turn(&word);
                 }
-                nets.extend(rule_nets(rule));
-            }
-            for rule in policy.egress.iter().flatten() {
-                out.egress_names.extend(port_names(rule));
-            }
+            });
         }
-        out.atoms = Atoms::of(nets);
-        out
+        for policy in policies.iter().filter_map(|c| c.old) {
+            words(policy, &mut |word| {
+                let Some(count) = self.counts.get_mut(&word) else { return };
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&word);
+                    turn(&word);
+                }
+            });
+        }
+        for word in &turned {
+            self.learn(word, self.counts.contains_key(word));
+        }
+        turned
     }
 
-    fn add_selector(&mut self, selector: &EndpointSelector) {
-        if let NamespaceMatch::Matching(namespaces) = &selector.namespaces {
-            self.namespace_keys.extend(keys(namespaces));
+    fn learn(&mut self, word: &Word, is_asked: bool) {
+        fn turn<T: Ord + Clone>(set: &mut BTreeSet<T>, member: &T, is_asked: bool) {
+            if is_asked {
+                set.insert(member.clone());
+            } else {
+                set.remove(member);
+            }
         }
-        self.pod_keys.extend(keys(&selector.pods));
+        match word {
+            Word::NamespaceKey(key) => turn(&mut self.namespace_keys, key, is_asked),
+            Word::PodKey(key) => turn(&mut self.pod_keys, key, is_asked),
+            Word::EgressName(name, protocol) => {
+                turn(&mut self.egress_names, &(name.clone(), *protocol), is_asked);
+            }
+            Word::Net(net) => {
+                let length = (Family::of_net(net) == Family::V4, net.prefix_len());
+                let count = self.lengths.entry(length).or_default();
+                if is_asked {
+                    *count += 1;
+                } else {
+                    *count -= 1;
+                }
+                if *count == 0 {
+                    self.lengths.remove(&length);
+                }
+            }
+        }
     }
 
     /// What policies can know of a pod, besides its address.
@@ -64,9 +113,44 @@ impl Vocabulary {
     }
 
     /// What policies can know of an address of a pod.
-    pub(crate) fn pod_address(&self, pod: &Arc<PodContent>, ip: IpAddr) -> Content {
-        Content::Address { pod: Some(pod.clone()), nets: self.atoms.nets(ip) }
+    pub(crate) fn pod_address(&self, pod: Arc<PodContent>, ip: IpAddr) -> Content {
+        Content::Address { pod: Some(pod), nets: self.nets(ip) }
     }
+
+    /// All blocks that contain an address, sorted.
+    fn nets(&self, ip: IpAddr) -> Arc<[IpNet]> {
+        let lengths = self.lengths.range((ip.is_ipv4(), 0)..=(ip.is_ipv4(), u8::MAX));
+        let nets = lengths.filter_map(|((_, length), _)| Some(IpNet::new(ip, *length).ok()?.trunc()));
+        let mut nets: Vec<IpNet> = nets.filter(|net| self.counts.contains_key(&Word::Net(*net))).collect();
+        if nets.is_empty() {
+            return self.none.clone();
+        }
+        nets.sort_unstable();
+        nets.into()
+    }
+}
+
+/// All words of a policy, as often as it says them.
+fn words(policy: &Policy, say: &mut dyn FnMut(Word)) {
+    selector_words(&policy.subject, say);
+    for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
+        if let Peers::OneOf(peers) = &rule.peers {
+            for selector in peers.iter().filter_map(|p| p.endpoints.as_ref()) {
+                selector_words(selector, say);
+            }
+        }
+        rule_nets(rule).for_each(|net| say(Word::Net(net)));
+    }
+    for (name, protocol) in policy.egress.iter().flatten().flat_map(port_names) {
+        say(Word::EgressName(name, protocol));
+    }
+}
+
+fn selector_words(selector: &EndpointSelector, say: &mut dyn FnMut(Word)) {
+    if let NamespaceMatch::Matching(namespaces) = &selector.namespaces {
+        keys(namespaces).for_each(|key| say(Word::NamespaceKey(key)));
+    }
+    keys(&selector.pods).for_each(|key| say(Word::PodKey(key)));
 }
 
 fn keys(selector: &LabelSelector) -> impl Iterator<Item = Arc<str>> {
@@ -89,8 +173,8 @@ fn rule_nets(rule: &Rule) -> impl Iterator<Item = IpNet> {
 }
 
 /// The blocks and exceptions that the rules of a stack name.
-pub(crate) fn stack_nets(stack: &Stack) -> impl Iterator<Item = IpNet> {
-    stack.rules().flat_map(|(_, rule)| rule_nets(rule))
+pub(crate) fn stack_nets(stack: &Stack) -> BTreeSet<IpNet> {
+    stack.rules().flat_map(|(_, rule)| rule_nets(rule)).collect()
 }
 
 /// The port names that a rule names, with their protocols.
@@ -113,4 +197,27 @@ pub(crate) fn stack_names(stack: &Stack) -> BTreeSet<(Arc<str>, Protocol)> {
 /// What those names stand for on a pod.
 pub(crate) fn own_names(names: &BTreeSet<(Arc<str>, Protocol)>, pod: &Pod) -> Vec<NamedPort> {
     names.iter().filter_map(|(n, p)| Some((n.clone(), *p, pod.named_port(n, *p)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_finds_its_blocks() {
+        let nets = ["10.0.0.0/8", "10.1.0.0/16", "192.168.0.0/16", "0.0.0.0/0", "fd00::/8"];
+        let nets = nets.map(|n| n.parse::<IpNet>().unwrap());
+        let mut vocabulary = Vocabulary::default();
+        for net in nets {
+            vocabulary.counts.insert(Word::Net(net), 1);
+            vocabulary.learn(&Word::Net(net), true);
+        }
+        for (address, n) in [("9.9.9.9", 1), ("10.0.0.1", 2), ("10.1.2.3", 3), ("::1", 0), ("fd00::1", 1)] {
+            let ip: IpAddr = address.parse().unwrap();
+            let found = vocabulary.nets(ip);
+            assert_eq!(found.len(), n, "{address}");
+            assert!(nets.iter().all(|net| net.contains(&ip) == found.contains(net)), "{address}");
+            assert!(found.is_sorted());
+        }
+    }
 }

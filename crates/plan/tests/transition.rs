@@ -41,14 +41,14 @@ impl Held {
         });
         Self {
             endpoints: Rc::new(endpoints.collect()),
-            addresses: Rc::new(plan.addresses.clone()),
-            ranges: Rc::new(plan.ranges.clone()),
+            addresses: Rc::new(plan.addresses.iter().map(|(ip, id)| (*ip, *id)).collect()),
+            ranges: Rc::new(plan.ranges.to_vec()),
             outside: Rc::new(profiles().map(|(id, p)| (*id, p.outside)).collect()),
             classes: Rc::new(profiles().flat_map(|(id, p)| p.classes.iter().map(|(i, c)| ((*id, *i), *c))).collect()),
             ports: Rc::new(profiles().map(|(id, p)| (*id, p.ports.clone())).collect()),
             rows: Rc::new(profiles().flat_map(|(_, p)| p.rows.iter().map(|(key, path)| (*key, *path))).collect()),
             defaults: Rc::new(profiles().map(|(id, p)| (*id, p.default)).collect()),
-            paths: Rc::new(plan.paths.clone()),
+            paths: Rc::new(plan.paths.iter().map(|(id, path)| (*id, (**path).clone())).collect()),
         }
     }
 }

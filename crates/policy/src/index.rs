@@ -1,10 +1,12 @@
 //! The objects of a cluster, indexed for the questions that policy asks; fed by deltas.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use tortie_model::{Direction, Family, Namespace, Node, ObjectRef, Pod, canonical};
+use tortie_persistent::{Changed, Map};
 
 use crate::rule::{EndAction, NamespaceMatch, Order, Policy, Tier};
 use crate::side::Side;
@@ -72,40 +74,56 @@ pub enum Delta {
 /// How policies are sorted within a tier.
 type PolicyKey = (Order, String);
 
-/// The cluster as policies see it.
+/// The cluster as policies see it. Copies share what is the same, so that keeping one costs nothing, and what is new
+/// since then is found by [`Index::news`].
 #[derive(Clone, Debug)]
 pub struct Index {
-    namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    namespaces: Map<Arc<str>, Arc<Namespace>>,
     /// Namespaces that only exist because an object names them.
     implied: BTreeSet<Arc<str>>,
-    pods: BTreeMap<PodKey, Arc<Pod>>,
-    owners: HashMap<IpAddr, PodKey>,
-    nodes: BTreeMap<Arc<str>, Arc<Node>>,
-    node_ips: HashMap<IpAddr, Arc<str>>,
-    tiers: BTreeMap<Arc<str>, Tier>,
-    policies: BTreeMap<ObjectRef, Arc<Policy>>,
+    pods: Map<PodKey, Arc<Pod>>,
+    owners: Map<IpAddr, PodKey>,
+    nodes: Map<Arc<str>, Arc<Node>>,
+    node_ips: Map<IpAddr, Arc<str>>,
+    tiers: Map<Arc<str>, Tier>,
+    policies: Map<ObjectRef, Arc<Policy>>,
     /// Policies whose subject is one namespace, by that namespace.
-    by_namespace: HashMap<Arc<str>, BTreeMap<PolicyKey, Arc<Policy>>>,
+    by_namespace: Map<Arc<str>, Arc<BTreeMap<PolicyKey, Arc<Policy>>>>,
     /// All others.
-    cluster_wide: BTreeMap<PolicyKey, Arc<Policy>>,
+    cluster_wide: Arc<BTreeMap<PolicyKey, Arc<Policy>>>,
 }
 
 impl Default for Index {
     fn default() -> Self {
         let default = Tier::default_tier();
         Self {
-            namespaces: BTreeMap::new(),
+            namespaces: Map::new(),
             implied: BTreeSet::new(),
-            pods: BTreeMap::new(),
-            owners: HashMap::new(),
-            nodes: BTreeMap::new(),
-            node_ips: HashMap::new(),
+            pods: Map::new(),
+            owners: Map::new(),
+            nodes: Map::new(),
+            node_ips: Map::new(),
             tiers: [(default.name.clone(), default)].into(),
-            policies: BTreeMap::new(),
-            by_namespace: HashMap::new(),
-            cluster_wide: BTreeMap::new(),
+            policies: Map::new(),
+            by_namespace: Map::new(),
+            cluster_wide: Arc::default(),
         }
     }
+}
+
+/// How one index differs from another, by what policies can see.
+#[derive(Debug, Default)]
+pub struct News<'a> {
+    /// Namespaces.
+    pub namespaces: Vec<Changed<'a, Arc<str>, Arc<Namespace>>>,
+    /// Pods.
+    pub pods: Vec<Changed<'a, PodKey, Arc<Pod>>>,
+    /// Addresses and the pods that own them.
+    pub owners: Vec<Changed<'a, IpAddr, PodKey>>,
+    /// Policies.
+    pub policies: Vec<Changed<'a, ObjectRef, Arc<Policy>>>,
+    /// Whether a tier differs.
+    pub tiers: bool,
 }
 
 impl Index {
@@ -170,12 +188,42 @@ impl Index {
         }
     }
 
+    /// What is different in `new`. Costs what happened since, when `new` is a later state of a copy of this index.
+    #[must_use]
+    pub fn news<'a>(&'a self, new: &'a Self) -> News<'a> {
+        News {
+            namespaces: self.namespaces.changes(&new.namespaces),
+            pods: self.pods.changes(&new.pods),
+            owners: self.owners.changes(&new.owners),
+            policies: self.policies.changes(&new.policies),
+            tiers: self.tiers != new.tiers,
+        }
+    }
+
     fn remove_namespace(&mut self, name: &Arc<str>) -> bool {
         let known = self.namespaces.remove(name).is_some() && !self.implied.remove(name);
-        if self.pods.keys().any(|k| k.namespace == *name) {
+        if self.has_pods(name) {
             self.imply_namespace(name);
         }
         known
+    }
+
+    fn has_pods(&self, namespace: &Arc<str>) -> bool {
+        let first = PodKey { namespace: namespace.clone(), name: "".into() };
+        self.pods.range_from(&first).next().is_some_and(|(key, _)| key.namespace == *namespace)
+    }
+
+    /// All pods of a namespace.
+    pub fn pods_of<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = &'a Arc<Pod>> {
+        let first = PodKey { namespace: namespace.clone(), name: "".into() };
+        let from_there = self.pods.range_from(&first);
+        from_there.take_while(move |(key, _)| key.namespace == *namespace).map(|(_, pod)| pod)
+    }
+
+    /// Addresses of pods within a block.
+    pub fn owned_within(&self, block: IpNet) -> impl Iterator<Item = IpAddr> {
+        let from_there = self.owners.range_from(&block.network());
+        from_there.map(|(ip, _)| *ip).take_while(move |ip| block.contains(ip))
     }
 
     fn imply_namespace(&mut self, name: &Arc<str>) {
@@ -186,7 +234,7 @@ impl Index {
     }
 
     fn forget_implied(&mut self, name: &Arc<str>) {
-        if self.implied.contains(name) && !self.pods.keys().any(|k| k.namespace == *name) {
+        if self.implied.contains(name) && !self.has_pods(name) {
             self.implied.remove(name);
             self.namespaces.remove(name);
         }
@@ -236,8 +284,13 @@ impl Index {
     }
 
     fn take_node(&mut self, name: &Arc<str>) -> bool {
-        self.node_ips.retain(|_, n| n != name);
-        self.nodes.remove(name).is_some()
+        let Some(node) = self.nodes.remove(name) else { return false };
+        for ip in node.addresses.iter().map(|ip| canonical(*ip)) {
+            if self.node_ips.get(&ip) == Some(name) {
+                self.node_ips.remove(&ip);
+            }
+        }
+        true
     }
 
     fn take_policy(&mut self, object: &ObjectRef) -> bool {
@@ -250,8 +303,13 @@ impl Index {
 
     fn list_for(&mut self, policy: &Policy) -> &mut BTreeMap<PolicyKey, Arc<Policy>> {
         match &policy.subject.namespaces {
-            NamespaceMatch::Named(name) => self.by_namespace.entry(name.clone()).or_default(),
-            NamespaceMatch::Matching(_) => &mut self.cluster_wide,
+            NamespaceMatch::Named(name) => {
+                if !self.by_namespace.contains_key(name) {
+                    self.by_namespace.insert(name.clone(), Arc::default());
+                }
+                Arc::make_mut(self.by_namespace.get_mut(name).expect("it is there now"))
+            }
+            NamespaceMatch::Matching(_) => Arc::make_mut(&mut self.cluster_wide),
         }
     }
 
@@ -319,9 +377,9 @@ impl Index {
             return Stack::new(direction, []);
         };
         let mut tiers: BTreeMap<(bool, Order, &str), TierStack> = BTreeMap::new();
-        let here = self.by_namespace.get(&pod.meta.namespace).into_iter().flatten();
+        let here = self.by_namespace.get(&pod.meta.namespace).into_iter().flat_map(|list| list.iter());
         let mut governing: Vec<_> = here
-            .chain(&self.cluster_wide)
+            .chain(self.cluster_wide.iter())
             .filter(|(_, p)| p.rules(direction).is_some() && p.subject.selects(pod, namespace))
             .collect();
         governing.sort_by_key(|(key, _)| *key);

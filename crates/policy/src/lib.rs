@@ -22,7 +22,7 @@ mod side;
 mod stack;
 mod verdict;
 
-pub use index::{Delta, Index, PodKey};
+pub use index::{Delta, Index, News, PodKey};
 pub use nearest::{NearMiss, PeerMiss, PortMiss};
 pub use networkpolicy::{NETWORK_POLICY_ORDER, fail_closed, network_policy};
 pub use regions::{Regions, Scope};

@@ -1,6 +1,9 @@
 //! Tables, chains and rules.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tortie_persistent::{Map, Set};
 
 use crate::{Element, Expr, MapSpec};
 
@@ -81,7 +84,7 @@ pub struct Chain {
     pub rules: Vec<Rule>,
 }
 
-/// A whole table: what a lowered plan is, and what is read back.
+/// A whole table: what a lowered plan is, and what is read back. Copies share what is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its family.
@@ -89,7 +92,7 @@ pub struct Table {
     /// Its name.
     pub name: String,
     /// Sets and maps by name, with their elements (sorted by key).
-    pub maps: BTreeMap<String, (MapSpec, Vec<Element>)>,
+    pub maps: BTreeMap<String, (MapSpec, Set<Element>)>,
     /// Chains by name.
-    pub chains: BTreeMap<String, Chain>,
+    pub chains: Map<String, Arc<Chain>>,
 }

@@ -60,8 +60,11 @@ fn others() -> Vec<Table> {
     let table = |family, name: &str, maps: Vec<(&str, (MapSpec, Vec<Element>))>, chains: Vec<(&str, Chain)>| Table {
         family,
         name: name.to_owned(),
-        maps: maps.into_iter().map(|(n, m)| (n.to_owned(), m)).collect::<BTreeMap<_, _>>(),
-        chains: chains.into_iter().map(|(n, c)| (n.to_owned(), c)).collect(),
+        maps: maps
+            .into_iter()
+            .map(|(n, (spec, elements))| (n.to_owned(), (spec, elements.into())))
+            .collect::<BTreeMap<_, _>>(),
+        chains: chains.into_iter().map(|(n, c)| (n.to_owned(), c.into())).collect(),
     };
     let goto = Data::Verdict(Verdict::Goto("deny_i1.1".into()));
     let range = |from: [u8; 4], to: [u8; 4]| Element::Range { from: from.to_vec(), to: to.to_vec(), data: None };

@@ -1,5 +1,7 @@
 //! Loading, reading back, protecting and mending the table.
 
+use std::sync::Arc;
+
 use libtest_mimic::Trial;
 use tortie_dataplane::{Dataplane, DataplaneError, Difference, Nftables, NftablesOptions, Protection};
 use tortie_netlink::nft::{Batch, Op, Place, TableFlags, TableId};
@@ -291,7 +293,7 @@ fn so_many_refusals_that_they_are_lost() {
     let table = load(&mut dataplane, 1);
     // A phase that deletes what is not there. Every refusal is answered, and so many answers do not fit.
     let mut imagined = table.clone();
-    imagined.chains.extend((0..2000).map(|n| (format!("absent{n:04}"), Chain::default())));
+    imagined.chains.extend((0..2000).map(|n| (format!("absent{n:04}"), Arc::new(Chain::default()))));
     let wrong = phases(&imagined, &[Target { table: table.clone(), after_grace: false }]);
     let refused = dataplane.apply(&wrong[0]).expect_err("nothing of that is there");
     let expected = "cannot change table inet tortie: delete chain absent0000 of table inet tortie: No such file";

@@ -108,7 +108,7 @@ fn tracked() -> Table {
         family: tortie_ruleset::Family::Inet,
         name: "tracked".to_owned(),
         maps: std::collections::BTreeMap::new(),
-        chains: [("unused".to_owned(), chain)].into(),
+        chains: [("unused".to_owned(), chain.into())].into(),
     }
 }
 

@@ -31,7 +31,7 @@ fn an_element_is_gone(sandbox: &Sandbox) -> Result {
         let mut ops = Vec::new();
         for stem in ["iprof4.", "iprof6."] {
             let (map, (spec, elements)) = of(stem)?;
-            let elements: Vec<Element> = elements.clone();
+            let elements: Vec<Element> = elements.iter().cloned().collect();
             assert_eq!(elements.len(), 1, "one pod is governed");
             ops.push(Op::DeleteElements { table: id.clone(), map: map.clone(), spec: spec.clone(), elements });
         }

@@ -76,7 +76,7 @@ fn drop_forwarded() -> Vec<Op> {
         family: Family::Inet,
         name: "drop".to_owned(),
         maps: [].into(),
-        chains: [("forward".to_owned(), Chain { base: Some(base), rules: Vec::new() })].into(),
+        chains: [("forward".to_owned(), Chain { base: Some(base), rules: Vec::new() }.into())].into(),
     };
     Op::create(&table, TableFlags::NONE)
 }

@@ -226,7 +226,7 @@ impl Op {
         }
         for (name, (spec, elements)) in table.maps.iter().filter(|(_, (_, elements))| !elements.is_empty()) {
             let (map, spec, elements) = (name.clone(), spec.clone(), elements.clone());
-            ops.push(Self::AddElements { table: id.clone(), map, spec, elements });
+            ops.push(Self::AddElements { table: id.clone(), map, spec, elements: elements.iter().cloned().collect() });
         }
         for (name, chain) in &table.chains {
             for rule in &chain.rules {

@@ -1,7 +1,9 @@
 //! Reading tables back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tortie_persistent::Map;
 use tortie_ruleset::{Element, MapSpec, Rule, Table};
 
 use super::{
@@ -130,14 +132,14 @@ fn read_once(socket: &mut Socket, id: &TableId, generation: u32) -> Result<Optio
     let mut state = TableState {
         generation,
         info,
-        table: Table { family: id.family, name: id.name.to_string(), maps: BTreeMap::new(), chains: BTreeMap::new() },
+        table: Table { family: id.family, name: id.name.to_string(), maps: BTreeMap::new(), chains: Map::new() },
         rules: BTreeMap::new(),
         element_counters: BTreeMap::new(),
         foreign: Vec::new(),
     };
     for message in dump(socket, id, msg::GETCHAIN, number::chain::TABLE, "chains")? {
         match decode::chain(&message)? {
-            (name, Some(chain)) => drop(state.table.chains.insert(name, chain)),
+            (name, Some(chain)) => drop(state.table.chains.insert(name, Arc::new(chain))),
             (name, None) => state.foreign.push(Foreign::Chain(name)),
         }
     }
@@ -151,14 +153,14 @@ fn read_once(socket: &mut Socket, id: &TableId, generation: u32) -> Result<Optio
         if spec.counter {
             state.element_counters.insert(name.clone(), counters);
         }
-        state.table.maps.insert(name, (spec, elements));
+        state.table.maps.insert(name, (spec, elements.into()));
     }
     for (chain, rule, rule_state) in read_rules(socket, id)? {
         let Some(home) = state.table.chains.get_mut(&chain) else {
             continue;
         };
         state.rules.insert((chain, home.rules.len()), rule_state);
-        home.rules.push(rule);
+        Arc::make_mut(home).rules.push(rule);
     }
     Ok(Some(state))
 }

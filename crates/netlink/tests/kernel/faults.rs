@@ -79,11 +79,11 @@ fn entry(n: u8, chain: &str) -> Element {
 /// A table, and one operation of every kind on it, with what a refusal of each must say.
 fn every_operation() -> (Table, Vec<(Op, &'static str)>) {
     let mut table = empty(Family::Inet, "t");
-    table.maps.insert("act".into(), (verdicts(), vec![entry(1, "c"), entry(2, "c")]));
-    table.maps.insert("idle".into(), (verdicts(), vec![]));
+    table.maps.insert("act".into(), (verdicts(), vec![entry(1, "c"), entry(2, "c")].into()));
+    table.maps.insert("idle".into(), (verdicts(), vec![].into()));
     let accept = || rule(vec![Expr::Counter, Expr::Verdict(Verdict::Accept)]);
     for (name, rules) in [("c", vec![]), ("d", vec![accept(), accept()]), ("idle", vec![])] {
-        table.chains.insert(name.into(), tortie_ruleset::Chain { base: None, rules });
+        table.chains.insert(name.into(), tortie_ruleset::Chain { base: None, rules }.into());
     }
     let id = TableId::from(&table);
     let elements = |n, chain| vec![entry(n, chain)];

@@ -11,6 +11,7 @@ use tortie_netlink::{
     },
     probe::{Feature, features},
 };
+use tortie_persistent::Set;
 use tortie_ruleset::{
     ChainKind, Data, DataType, Element, Expr, Family, Hook, KeyType, MapKind, Policy, Rule, Table, Verdict,
 };
@@ -185,10 +186,10 @@ fn elements_are_added_and_deleted() {
         commit(&mut socket, &[op(false)]).unwrap_or_else(|e| panic!("delete of {name}: {e}"));
         assert_eq!(now(&mut socket), rest, "{name}");
         commit(&mut socket, &[op(true)]).unwrap_or_else(|e| panic!("add to {name}: {e}"));
-        assert_eq!(now(&mut socket), *elements, "{name}");
+        assert_eq!(Set::from(now(&mut socket)), *elements, "{name}");
         // Once more changes nothing.
         commit(&mut socket, &[op(true)]).unwrap_or_else(|e| panic!("add again to {name}: {e}"));
-        assert_eq!(now(&mut socket), *elements, "{name}");
+        assert_eq!(Set::from(now(&mut socket)), *elements, "{name}");
     }
 }
 
@@ -196,7 +197,7 @@ fn tree_ranges_survive_changes_in_any_order() {
     let mut socket = socket();
     let spec = map(&[KeyType::Port], None, MapKind::Interval);
     let mut table = empty(Family::Inet, "tree");
-    table.maps.insert("m".into(), (spec.clone(), vec![]));
+    table.maps.insert("m".into(), (spec.clone(), vec![].into()));
     commit(&mut socket, &Op::create(&table, TableFlags::NONE)).expect("commit");
     let id = TableId::from(&table);
     // Sixteen adjacent blocks of the whole space, present or not, in an order made by a small generator.
@@ -267,7 +268,7 @@ fn refusals_name_the_operation() {
     let mut socket = socket();
     let mut table = empty(Family::Inet, "no");
     let spec = map(&[KeyType::Ipv4], Some(DataType::Verdict), MapKind::Hash);
-    table.maps.insert("act".into(), (spec.clone(), vec![]));
+    table.maps.insert("act".into(), (spec.clone(), vec![].into()));
     table.chains.insert("c".into(), Default::default());
     commit(&mut socket, &Op::create(&table, TableFlags::NONE)).expect("commit");
     let id = TableId::from(&table);

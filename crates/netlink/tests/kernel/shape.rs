@@ -4,6 +4,7 @@
 //! before. The kernel uses the value; `nft list ruleset`, which believes that a map result has length 0, sees the
 //! field, where it would abort otherwise.
 
+use std::sync::Arc;
 use std::{net::UdpSocket, time::Duration};
 
 use libtest_mimic::Trial;
@@ -52,9 +53,8 @@ fn program(family: Family, v6: bool, ports: [u16; 2], hook: Hook) -> Table {
     let local = if v6 { [&[0; 15][..], &[1]].concat() } else { vec![127, 0, 0, 1] };
     let other = if v6 { vec![0xfd; 16] } else { vec![10, 96, 5, 1] };
     let mut table = empty(family, "shape");
-    let mut add = |name: &str, spec: MapSpec, mut elements: Vec<Element>| {
-        elements.sort();
-        table.maps.insert(name.into(), (spec, elements));
+    let mut add = |name: &str, spec: MapSpec, elements: Vec<Element>| {
+        table.maps.insert(name.into(), (spec, elements.into()));
     };
     let hash = |key: &[KeyType], data| sized(map(key, Some(data), MapKind::Hash));
     let entry = |key: Vec<u8>, value: u32| Element::entry(key, pair(value));
@@ -95,7 +95,7 @@ fn program(family: Family, v6: bool, ports: [u16; 2], hook: Hook) -> Table {
         Element::CatchAll { data: Some(pair(1)) },
     ];
     cidrs.sort();
-    table.maps.insert("cidr".into(), (map(&[address_key], Some(MARK_PAIR), MapKind::Interval), cidrs));
+    table.maps.insert("cidr".into(), (map(&[address_key], Some(MARK_PAIR), MapKind::Interval), cidrs.into()));
 
     let (source, destination, proto) = if v6 { (8, 24, 10) } else { (12, 16, 2) };
     let network = |offset, dreg| payload(PayloadBase::Network, offset, if v6 { 16 } else { 4 }, dreg);
@@ -140,9 +140,9 @@ fn program(family: Family, v6: bool, ports: [u16; 2], hook: Hook) -> Table {
         .chains
         .insert("by_cidr".into(), base(ChainKind::Filter, Hook::Forward, 1, Policy::Accept, vec![main("cidr")]));
     let log = |prefix: &str| Expr::Log { group: 100, prefix: prefix.into(), snaplen: 96, threshold: 1 };
-    let ending = |comment: &str, exprs: Vec<Expr>| tortie_ruleset::Chain {
-        base: None,
-        rules: vec![Rule { exprs, comment: Some(comment.into()) }],
+    let ending = |comment: &str, exprs: Vec<Expr>| {
+        let rules = vec![Rule { exprs, comment: Some(comment.into()) }];
+        Arc::new(tortie_ruleset::Chain { base: None, rules })
     };
     let drop = || Expr::Verdict(Verdict::Drop);
     table.chains.insert("r4_allow".into(), ending("allow", vec![Expr::Counter, Expr::Verdict(Verdict::Accept)]));

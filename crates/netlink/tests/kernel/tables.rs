@@ -1,7 +1,9 @@
 //! Tables that use every word of the vocabulary.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tortie_persistent::{Map, Set};
 use tortie_ruleset::{
     BaseChain, Chain, ChainKind, CmpOp, CtKey, Data, DataType, Element, Expr, Family, FibResult, Hook, KeyType,
     MapKind, MapSpec, MetaKey, NatKind, PayloadBase, Policy, Reg, Rule, Table, Verdict,
@@ -15,8 +17,8 @@ pub(crate) fn rule(exprs: Vec<Expr>) -> Rule {
     Rule { exprs, comment: None }
 }
 
-pub(crate) fn base(kind: ChainKind, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) -> Chain {
-    Chain { base: Some(BaseChain { kind, hook, priority, policy }), rules }
+pub(crate) fn base(kind: ChainKind, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) -> Arc<Chain> {
+    Arc::new(Chain { base: Some(BaseChain { kind, hook, priority, policy }), rules })
 }
 
 pub(crate) fn map(key: &[KeyType], data: Option<DataType>, kind: MapKind) -> MapSpec {
@@ -24,7 +26,7 @@ pub(crate) fn map(key: &[KeyType], data: Option<DataType>, kind: MapKind) -> Map
 }
 
 pub(crate) fn empty(family: Family, name: &str) -> Table {
-    Table { family, name: name.to_owned(), maps: BTreeMap::new(), chains: BTreeMap::new() }
+    Table { family, name: name.to_owned(), maps: BTreeMap::new(), chains: Map::new() }
 }
 
 pub(crate) fn goto(chain: &str) -> Data {
@@ -47,9 +49,9 @@ fn cmp(sreg: Reg, op: CmpOp, data: &[u8]) -> Expr {
 /// Every expression, in `family`, with the maps that they look into.
 pub(crate) fn every_expression(family: Family) -> Table {
     let mut table = empty(family, "exprs");
-    table.maps.insert("set".into(), (map(&[KeyType::Port], None, MapKind::Hash), vec![]));
-    table.maps.insert("value".into(), (map(&[KeyType::Mark], Some(MARK), MapKind::Hash), vec![]));
-    table.maps.insert("verdict".into(), (map(&[KeyType::Mark], Some(DataType::Verdict), MapKind::Hash), vec![]));
+    table.maps.insert("set".into(), (map(&[KeyType::Port], None, MapKind::Hash), Set::new()));
+    table.maps.insert("value".into(), (map(&[KeyType::Mark], Some(MARK), MapKind::Hash), Set::new()));
+    table.maps.insert("verdict".into(), (map(&[KeyType::Mark], Some(DataType::Verdict), MapKind::Hash), Set::new()));
     let meta = [
         MetaKey::NfProto,
         MetaKey::L4Proto,
@@ -128,7 +130,7 @@ pub(crate) fn every_expression(family: Family) -> Table {
         Expr::Reject { tcp_reset: true },
     ]));
     table.chains.insert("forward".into(), base(ChainKind::Filter, Hook::Forward, 0, Policy::Accept, rules));
-    table.chains.insert("other".into(), Chain::default());
+    table.chains.insert("other".into(), Arc::default());
     for (name, hook) in
         [("in", Hook::Input), ("out", Hook::Output), ("pre", Hook::Prerouting), ("post", Hook::Postrouting)]
     {
@@ -164,11 +166,10 @@ fn range(from: &[u8], to: &[u8], data: Option<Data>) -> Element {
 /// Every kind of set and map.
 pub(crate) fn every_map() -> Table {
     let mut table = empty(Family::Inet, "maps");
-    table.chains.insert("a".into(), Chain::default());
-    table.chains.insert("b".into(), Chain::default());
-    let mut add = |name: &str, spec: MapSpec, mut elements: Vec<Element>| {
-        elements.sort();
-        table.maps.insert(name.into(), (spec, elements));
+    table.chains.insert("a".into(), Arc::default());
+    table.chains.insert("b".into(), Arc::default());
+    let mut add = |name: &str, spec: MapSpec, elements: Vec<Element>| {
+        table.maps.insert(name.into(), (spec, elements.into()));
     };
     let v4 = |d: u8| vec![10, 0, 0, d];
     let value = |n: u32| Some(Data::Value(n.to_ne_bytes().to_vec()));

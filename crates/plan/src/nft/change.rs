@@ -1,7 +1,8 @@
 //! Changes of a table, as data.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tortie_persistent::Set;
 use tortie_ruleset::{BaseChain, Chain, Element, MapSpec, Rule, Table};
 
 /// Elements that change together.
@@ -92,31 +93,50 @@ impl Change {
     pub fn apply(&self, table: &mut Table) {
         match self {
             Self::AddMap { map, spec } => {
-                table.maps.entry(map.clone()).or_insert_with(|| (spec.clone(), Vec::new()));
+                table.maps.entry(map.clone()).or_insert_with(|| (spec.clone(), Set::new()));
             }
             Self::DeleteMap { map } => drop(table.maps.remove(map)),
-            Self::AddChain { chain, base } => table.chains.entry(chain.clone()).or_default().base = *base,
+            Self::AddChain { chain, base } => change_chain(table, chain, |c| c.base = *base),
             Self::DeleteChain { chain } => drop(table.chains.remove(chain)),
-            Self::SetRules { chain, rules, .. } => {
-                let home: &mut Chain = table.chains.entry(chain.clone()).or_default();
-                home.rules.clone_from(rules);
-            }
+            Self::SetRules { chain, rules, .. } => change_chain(table, chain, |c| c.rules.clone_from(rules)),
             Self::Elements { map, spec, groups } => {
-                let (_, elements) = table.maps.entry(map.clone()).or_insert_with(|| (spec.clone(), Vec::new()));
-                let key = |e: &Element| match e {
-                    Element::Range { from, to, .. } => Some((from.clone(), to.clone())),
-                    Element::CatchAll { .. } => None,
-                };
-                let mut by_key: BTreeMap<_, _> = elements.drain(..).map(|e| (key(&e), e)).collect();
+                let (_, elements) = table.maps.entry(map.clone()).or_insert_with(|| (spec.clone(), Set::new()));
                 for group in groups {
                     for element in &group.delete {
-                        by_key.remove(&key(element));
+                        remove_key(elements, element);
                     }
-                    by_key.extend(group.add.iter().map(|e| (key(e), e.clone())));
+                    for element in &group.add {
+                        remove_key(elements, element);
+                        elements.insert(element.clone());
+                    }
                 }
-                elements.extend(by_key.into_values());
-                elements.sort_unstable();
             }
         }
+    }
+}
+
+fn change_chain(table: &mut Table, name: &str, change: impl FnOnce(&mut Chain)) {
+    let mut chain = table.chains.get(name).cloned().unwrap_or_default();
+    change(Arc::make_mut(&mut chain));
+    table.chains.insert(name.to_owned(), chain);
+}
+
+/// Removes the element with the key of another, whatever its data.
+fn remove_key(elements: &mut Set<Element>, like: &Element) {
+    if elements.remove(like) {
+        return;
+    }
+    let bare = match like {
+        Element::Range { from, to, .. } => Element::Range { from: from.clone(), to: to.clone(), data: None },
+        Element::CatchAll { .. } => Element::CatchAll { data: None },
+    };
+    let same_key = |found: &&Element| match (found, like) {
+        (Element::Range { from: a, to: b, .. }, Element::Range { from: c, to: d, .. }) => (a, b) == (c, d),
+        (found, like) => matches!((found, like), (Element::CatchAll { .. }, Element::CatchAll { .. })),
+    };
+    // Elements are sorted by their keys first, and those without data come before those with.
+    let found = elements.range_from(&bare).next().filter(same_key).cloned();
+    if let Some(found) = found {
+        elements.remove(&found);
     }
 }

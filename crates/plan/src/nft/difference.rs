@@ -10,8 +10,10 @@
 //! Addresses of pods that are gone are closed at once, and those of new pods opened last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tortie_model::Family;
+use tortie_persistent::Changed;
 use tortie_ruleset::{Chain, Data, DataType, Element, Expr, MapSpec, Table, Verdict};
 
 use super::change::{Change, Group, Step};
@@ -20,18 +22,20 @@ use super::layout::Slot;
 /// The steps from `old` to `new`, of which at most the last is [`Step::Collect`].
 #[must_use]
 pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
-    let difference = Difference { old, new, unfinished: unfinished(old, new) };
-    let mut steps = vec![Step::Extend(difference.fresh())];
+    let chains = old.chains.changes(&new.chains);
+    let difference = Difference { old, new, unfinished: unfinished(old, &chains), chains };
     let changed = difference.changed();
-    let mut in_order: Vec<&Changed<'_>> = changed.iter().collect();
+    let mut in_order: Vec<&ChangedMap<'_>> = changed.iter().collect();
     in_order.sort_by_key(|c| c.slot);
-    let select = |intervals: bool, part: fn(&Changed<'_>) -> Vec<Group>| -> Vec<Change> {
+    let select = |intervals: bool, part: fn(&ChangedMap<'_>) -> Vec<Group>| -> Vec<Change> {
         let wanted = in_order.iter().filter(|c| c.is_interval() == intervals);
         wanted.filter_map(|c| c.change(part(c))).collect()
     };
     // Addresses of pods that are gone.
-    steps.push(Step::Flip(select(false, |c| c.groups(Part::Close))));
-    steps.push(Step::Extend(select(false, |c| c.groups(Part::Add))));
+    let mut steps = vec![Step::Flip(select(false, |c| c.groups(Part::Close)))];
+    // Together: whenever chains or ways to them come, the kernel checks the whole program.
+    let added = select(false, |c| c.groups(Part::Add));
+    steps.push(Step::Extend(difference.fresh().into_iter().chain(added).collect()));
     steps.push(Step::Extend(select(true, |c| c.groups(Part::Add))));
     let mut flips = in_order.clone();
     flips.sort_by_key(|c| match c.slot {
@@ -57,15 +61,18 @@ struct Difference<'a> {
     new: &'a Table,
     /// Chains that somebody began to fill and no packet gets to.
     unfinished: BTreeSet<&'a str>,
+    /// Chains that are not the same in both.
+    chains: Vec<Changed<'a, String, Arc<Chain>>>,
 }
 
 /// Chains of both tables, with other rules, that nothing leads to in the old one: what an attempt that was cut short
 /// left behind.
-fn unfinished<'a>(old: &'a Table, new: &'a Table) -> BTreeSet<&'a str> {
-    let differs = |(name, chain): &(&'a String, &'a Chain)| {
-        chain.base.is_none() && new.chains.get(*name).is_some_and(|c| c.base.is_none() && c.rules != chain.rules)
+fn unfinished<'a>(old: &'a Table, chains: &[Changed<'a, String, Arc<Chain>>]) -> BTreeSet<&'a str> {
+    let differs = |c: &&Changed<'a, String, Arc<Chain>>| {
+        let pair = c.old.zip(c.new);
+        pair.is_some_and(|(a, b)| a.base.is_none() && b.base.is_none() && a.rules != b.rules)
     };
-    let mut out: BTreeSet<&str> = old.chains.iter().filter(differs).map(|(name, _)| &**name).collect();
+    let mut out: BTreeSet<&str> = chains.iter().filter(differs).map(|c| &**c.key).collect();
     if out.is_empty() {
         return out;
     }
@@ -77,8 +84,8 @@ fn unfinished<'a>(old: &'a Table, new: &'a Table) -> BTreeSet<&'a str> {
             let leads_to: Vec<&Verdict> = match expr {
                 Expr::Verdict(verdict) => vec![verdict],
                 Expr::Lookup { map, verdict: true, .. } => {
-                    let elements = old.maps.get(map).map_or(&[][..], |(_, elements)| elements);
-                    let data = elements.iter().filter_map(Element::data);
+                    let elements = old.maps.get(map).into_iter().flat_map(|(_, elements)| elements);
+                    let data = elements.filter_map(Element::data);
                     data.filter_map(|d| if let Data::Verdict(v) = d { Some(v) } else { None }).collect()
                 }
                 _ => continue,
@@ -113,7 +120,8 @@ impl<'a> Difference<'a> {
     /// Maps and chains that are new, with all that is in them.
     fn fresh(&self) -> Vec<Change> {
         let maps = || self.new.maps.iter().filter(|(name, (spec, _))| !self.has_map(name, spec));
-        let chains = || self.new.chains.iter().filter(|(n, c)| c.base.is_none() && !self.old.chains.contains_key(*n));
+        let come = || self.chains.iter().filter(|c| c.old.is_none());
+        let chains = || come().filter_map(|c| Some((c.key, c.new.filter(|new| new.base.is_none())?)));
         let filled = |verdicts: bool| {
             maps()
                 .filter(move |(_, (spec, e))| !e.is_empty() && (spec.data == Some(DataType::Verdict)) == verdicts)
@@ -145,21 +153,21 @@ impl<'a> Difference<'a> {
     }
 
     /// Maps of which both tables have some elements.
-    fn changed(&self) -> Vec<Changed<'a>> {
+    fn changed(&self) -> Vec<ChangedMap<'a>> {
         let mut out = Vec::new();
         for (name, (spec, new)) in &self.new.maps {
             let Some((_, old)) = self.old.maps.get(name).filter(|(s, _)| s == spec) else { continue };
-            if old == new {
+            let (gone, come) = old.changes(new);
+            if gone.is_empty() && come.is_empty() {
                 continue;
             }
             let slot = Slot::of(name).map(|(slot, _)| slot);
             let [old_keys, new_keys] =
-                [old, new].map(|e| e.iter().map(|e| (Key::of(e), e)).collect::<BTreeMap<_, _>>());
+                [gone, come].map(|list| list.into_iter().map(|e| (Key::of(e), e)).collect::<BTreeMap<_, _>>());
             let local = self.local_keys(slot);
-            let mut changed = Changed { name, spec, slot, keys: Vec::new() };
+            let mut changed = ChangedMap { name, spec, slot, keys: Vec::new() };
             for (key, element) in &old_keys {
                 match new_keys.get(key) {
-                    Some(other) if other == element => {}
                     Some(other) => changed.keys.push((Part::Flip, Some(*element), Some(*other))),
                     None => changed.keys.push((changed.part_of_removal(*key, &local), Some(*element), None)),
                 }
@@ -187,28 +195,26 @@ impl<'a> Difference<'a> {
     /// Chains that both tables have, with other rules; and base chains, last: nothing filters before they are there.
     fn switched(&self) -> Vec<Change> {
         let mut out = Vec::new();
-        let of = |base: bool| self.new.chains.iter().filter(move |(_, c)| c.base.is_some() == base);
-        for (name, chain) in of(false).chain(of(true)).filter(|(name, _)| !self.unfinished.contains(name.as_str())) {
-            match self.old.chains.get(name) {
-                Some(old) if old == chain => continue,
+        let of =
+            |base: bool| self.chains.iter().filter(move |c| c.new.is_some_and(|chain| chain.base.is_some() == base));
+        for Changed { key: name, old, new } in of(false).chain(of(true)) {
+            let Some(chain) = new.filter(|_| !self.unfinished.contains(name.as_str())) else { continue };
+            match old {
                 Some(old) if old.base == chain.base => {}
                 Some(_) | None if chain.base.is_some() => {
-                    out.push(Change::AddChain { chain: name.clone(), base: chain.base });
+                    out.push(Change::AddChain { chain: (*name).clone(), base: chain.base });
                 }
-                Some(_) | None => {
-                    if !self.old.chains.contains_key(name) {
-                        continue;
-                    }
-                }
+                Some(_) => {}
+                None => continue,
             }
-            let (chain, replace, rules) = (name.clone(), self.old.chains.contains_key(name), chain.rules.clone());
+            let (chain, replace, rules) = ((*name).clone(), old.is_some(), chain.rules.clone());
             out.push(Change::SetRules { chain, replace, rules });
         }
         out
     }
 
-    fn doomed_chains(&self) -> impl Iterator<Item = (&'a String, &'a tortie_ruleset::Chain)> {
-        self.old.chains.iter().filter(|(name, _)| !self.new.chains.contains_key(*name))
+    fn doomed_chains(&self) -> impl Iterator<Item = (&'a String, &'a Arc<Chain>)> {
+        self.chains.iter().filter(|c| c.new.is_none()).filter_map(|c| Some((c.key, c.old?)))
     }
 
     /// Rules of chains that go: they may use maps that go, and lead to each other.
@@ -242,7 +248,7 @@ impl<'a> Key<'a> {
 }
 
 /// A map whose elements change.
-struct Changed<'a> {
+struct ChangedMap<'a> {
     name: &'a str,
     spec: &'a MapSpec,
     /// `None` for a map that this version of tortie does not know.
@@ -251,7 +257,7 @@ struct Changed<'a> {
     keys: Vec<(Part, Option<&'a Element>, Option<&'a Element>)>,
 }
 
-impl<'a> Changed<'a> {
+impl<'a> ChangedMap<'a> {
     fn is_interval(&self) -> bool {
         self.slot.is_some_and(Slot::is_interval)
     }

@@ -1,14 +1,16 @@
 //! From plans to tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tortie_model::Family;
-use tortie_ruleset::Table;
+use tortie_model::{Direction, Family};
+use tortie_persistent::Map;
+use tortie_ruleset::{Chain, Table};
 
-use super::contents::{self, Values};
+use super::contents::{Values, Verdicts};
 use super::layout::{Layout, Slot};
-use super::{Options, program};
-use crate::{Plan, Transition};
+use super::{Options, path, program};
+use crate::{Path, PathId, Plan, Transition};
 
 /// A table on the way from one plan to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub struct Lowering {
     layout: Layout,
     /// The plan in force: when a map grows, its contents move before anything changes.
     current: Option<Plan>,
+    /// The values of that plan, or of one that holds nothing.
+    values: Values,
+    written: Written,
 }
 
 impl Lowering {
@@ -33,16 +38,22 @@ impl Lowering {
     /// and chains get other names beside the old ones, and the base chains are switched over.
     #[must_use]
     pub fn new(options: Options, actual: Option<&Table>) -> Self {
-        Self { options, layout: Layout::after(actual), current: None }
+        Self::under(options, Layout::after(actual))
+    }
+
+    fn under(options: Options, layout: Layout) -> Self {
+        Self { options, layout, current: None, values: Values::empty(), written: Written::default() }
     }
 
     /// Goes on from a table that holds just what `plan` is lowered to, as after a restart in which nothing changed;
     /// `None` when it holds something else.
     #[must_use]
     pub fn resume(options: Options, actual: &Table, plan: &Plan) -> Option<Self> {
-        let layout = Layout::of(actual)?;
-        let table = lower(plan, &layout, &options, contents::values(plan, &options));
-        (table == *actual).then(|| Self { options, layout, current: Some(plan.clone()) })
+        let mut new = Self::under(options, Layout::of(actual)?);
+        new.values.follow(&Plan::empty(), plan, &new.options);
+        let table = new.written.table(plan, &new.values, &new.layout, &new.options);
+        new.current = Some(plan.clone());
+        (table == *actual).then_some(new)
     }
 
     /// How plans are lowered.
@@ -58,30 +69,36 @@ impl Lowering {
 
     /// The tables to go through, one after the other, from the plan in force to `transition.after`; see
     /// [`super::phases`] for how to go from one to the next. One more comes first when a map must grow: it holds what
-    /// the table in force holds.
+    /// the table in force holds. Costs what differs between the plans.
     pub fn advance(&mut self, transition: &Transition) -> Vec<Target> {
         self.go(&[(&transition.withdrawn, false), (&transition.during, false), (&transition.after, true)])
     }
 
     fn go(&mut self, plans: &[(&Plan, bool)]) -> Vec<Target> {
-        let before = self.current.as_ref().map(|p| contents::values(p, &self.options));
-        let values: Vec<Values> = plans.iter().map(|(p, _)| contents::values(p, &self.options)).collect();
-        let mut layout = self.layout.fit(&needs(before.iter().chain(&values)), values.iter().any(|v| v.large_ranges));
+        let mut at = self.current.clone().unwrap_or_else(Plan::empty);
+        let mut values: Vec<Values> = Vec::with_capacity(plans.len());
+        for (plan, _) in plans {
+            let mut next = values.last().unwrap_or(&self.values).clone();
+            next.follow(&at, plan, &self.options);
+            at = (*plan).clone();
+            values.push(next);
+        }
+        let large = values.iter().any(Values::has_large_ranges);
+        let mut layout = self.layout.fit(&needs(&self.values, &values), large);
         let mut targets: Vec<Target> = Vec::with_capacity(plans.len() + 1);
-        let mut ranges = before.as_ref().map(Values::ranges);
-        if let (Some(plan), Some(values)) = (&self.current, before)
-            && layout != self.layout
-        {
-            targets.push(Target { table: lower(plan, &layout, &self.options, values), after_grace: false });
+        let mut has_ranges = self.current.is_some();
+        if let Some(plan) = self.current.take().filter(|_| layout != self.layout) {
+            let table = self.written.table(&plan, &self.values, &layout, &self.options);
+            targets.push(Target { table, after_grace: false });
+            self.current = Some(plan);
         }
         for ((plan, after_grace), values) in plans.iter().zip(values) {
-            let new = values.ranges();
-            if let Some(old) = &ranges {
-                let differs = |f: &Family| old.get(f) != new.get(f);
+            if std::mem::replace(&mut has_ranges, true) {
+                let differs = |f: &Family| self.values.ranges(*f) != values.ranges(*f);
                 layout = layout.with_fresh_ranges(&Family::ALL.into_iter().filter(differs).collect::<Vec<_>>());
             }
-            ranges = Some(new);
-            let table = lower(plan, &layout, &self.options, values);
+            let table = self.written.table(plan, &values, &layout, &self.options);
+            self.values = values;
             if targets.last().is_none_or(|t| t.table != table) {
                 targets.push(Target { table, after_grace: *after_grace });
             }
@@ -92,29 +109,81 @@ impl Lowering {
     }
 }
 
-/// How many keys each map has in all of these: they may be in the kernel at once.
-fn needs<'a>(values: impl Iterator<Item = &'a Values> + Clone) -> BTreeMap<Slot, usize> {
-    let count = |slot: Slot| {
-        let mut keys = values.clone().map(|v| v.keys(slot));
-        let mut all = keys.next().unwrap_or_default();
-        for more in keys {
-            all.extend(more);
+/// How many keys each map has in all of these at once: they may be in the kernel together.
+fn needs(first: &Values, then: &[Values]) -> BTreeMap<Slot, usize> {
+    let mut needs = first.sizes();
+    let mut at = first;
+    for next in then {
+        for (slot, more) in at.growth(next) {
+            *needs.entry(slot).or_default() += more;
         }
-        all.len()
-    };
-    Slot::all().into_iter().map(|slot| (slot, count(slot))).collect()
+        at = next;
+    }
+    needs
 }
 
-fn lower(plan: &Plan, layout: &Layout, options: &Options, values: Values) -> Table {
-    let maps = values.under(plan, layout).into_iter().map(|(slot, elements)| {
-        let (name, spec) = layout.map(slot);
-        (name, (spec, elements))
-    });
-    let chains = program::chains(plan, layout, options).into_iter().chain(contents::path_chains(plan, layout, options));
-    Table {
-        family: tortie_ruleset::Family::Inet,
-        name: options.table.clone(),
-        maps: maps.collect(),
-        chains: chains.collect(),
+/// What was written last, to be changed rather than written again.
+#[derive(Clone, Debug, Default)]
+struct Written {
+    layout: Option<Layout>,
+    /// What the program depends on, besides the layout.
+    facts: Option<(Arc<str>, Vec<ipnet::IpNet>)>,
+    /// Names of the program's chains.
+    program: Vec<String>,
+    paths: Map<PathId, Arc<Path>>,
+    chains: Map<String, Arc<Chain>>,
+    verdicts: BTreeMap<Direction, Verdicts>,
+}
+
+impl Written {
+    fn table(&mut self, plan: &Plan, values: &Values, layout: &Layout, options: &Options) -> Table {
+        self.write_chains(plan, layout, options);
+        let verdicts: BTreeMap<Slot, _> = Direction::BOTH
+            .into_iter()
+            .flat_map(|direction| self.verdicts.entry(direction).or_default().follow(values, layout, direction))
+            .collect();
+        let maps = Slot::all().into_iter().map(|slot| {
+            let (name, spec) = layout.map(slot);
+            let elements = verdicts.get(&slot).cloned().unwrap_or_else(|| values.under(slot, layout));
+            (name, (spec, elements))
+        });
+        Table {
+            family: tortie_ruleset::Family::Inet,
+            name: options.table.clone(),
+            maps: maps.collect(),
+            chains: self.chains.clone(),
+        }
+    }
+
+    fn write_chains(&mut self, plan: &Plan, layout: &Layout, options: &Options) {
+        let facts = (plan.interface_prefix.clone(), plan.pod_ranges.clone());
+        let same_layout = self.layout.as_ref() == Some(layout);
+        if !same_layout || self.facts.as_ref() != Some(&facts) {
+            for name in std::mem::take(&mut self.program) {
+                self.chains.remove(&name);
+            }
+            for (name, chain) in program::chains(plan, layout, options) {
+                self.program.push(name.clone());
+                self.chains.insert(name, Arc::new(chain));
+            }
+            // Chains of paths name maps of addresses.
+            let own = |l: &Layout| Family::ALL.map(|f| l.name(Slot::Own(f)));
+            if self.layout.as_ref().is_none_or(|before| own(before) != own(layout)) {
+                for (id, path) in &std::mem::take(&mut self.paths) {
+                    self.chains.remove(&path::chain_name(*id, path, layout));
+                }
+            }
+            (self.layout, self.facts) = (Some(layout.clone()), Some(facts));
+        }
+        for path in self.paths.changes(&plan.paths) {
+            if let Some(old) = path.old.filter(|_| path.new.is_none()) {
+                self.chains.remove(&path::chain_name(*path.key, old, layout));
+            }
+            if let Some(new) = path.new {
+                let chain = path::chain(*path.key, new, layout, options);
+                self.chains.insert(path::chain_name(*path.key, new, layout), Arc::new(chain));
+            }
+        }
+        self.paths = plan.paths.clone();
     }
 }

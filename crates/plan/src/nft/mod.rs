@@ -15,6 +15,7 @@ mod contents;
 mod difference;
 mod layout;
 mod lowering;
+mod path;
 mod phase;
 mod pipeline;
 pub mod prefix;

@@ -43,6 +43,12 @@ pub fn phases(actual: &Table, targets: &[Target]) -> Vec<Phase> {
         phases.push(Phase { after_grace: true, steps, table: at });
     }
     phases.retain(|p| !p.steps.is_empty());
+    // The same table, in the memory that the next one shares.
+    if let (Some(last), Some(target)) = (phases.last_mut(), targets.last())
+        && last.table == target.table
+    {
+        last.table = target.table.clone();
+    }
     phases
 }
 

@@ -7,6 +7,7 @@ use tortie_model::{
     ContainerPort, Family, IpBlock, IpProtocol, LabelSelector, Labels, Meta, NetworkPolicy, Node, PeerRule, Phase, Pod,
     PolicyPeer, PolicyPort, PortSpec, Protocol, Traffic,
 };
+use tortie_persistent::Map;
 use tortie_policy::{Delta, Index, PodKey, network_policy};
 use tortie_ruleset::machine::{Connection, Fate, Interface, Machine, Packet as Wire, Run};
 use tortie_ruleset::{Element, Hook, Table};
@@ -405,7 +406,7 @@ fn nothing_filters_before_everything_is_there() {
     let plan = Compiler::new().compile(&cluster.index(), &cluster.facts());
     let mut lowering = Lowering::new(Options::default(), None);
     let targets = lowering.start(&plan);
-    let empty = Table { maps: BTreeMap::new(), chains: BTreeMap::new(), ..targets[0].table.clone() };
+    let empty = Table { maps: BTreeMap::new(), chains: Map::new(), ..targets[0].table.clone() };
     let way = phases(&empty, &targets);
     assert_eq!(way.len(), 1, "nothing has to wait");
     let Some((last, before)) = way[0].steps.split_last() else { panic!("no steps") };

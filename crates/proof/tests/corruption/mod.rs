@@ -1,5 +1,7 @@
 //! Ways to break a table.
 
+use std::sync::Arc;
+
 use tortie_ruleset::{Chain, Data, Element, Expr, Hook, Policy, Reg, Rule, Table, Verdict};
 use tortie_testkit::Rng;
 
@@ -50,21 +52,21 @@ pub(crate) fn corrupt(rng: &mut Rng, table: &mut Table) -> &'static str {
             "rule altered",
         ),
         11 => {
-            let name = key(rng, &table.maps);
+            let name = key(rng, table.maps.keys());
             if rng.chance(50) {
                 table.maps.remove(&name);
                 return "map missing";
             }
-            table.maps.get_mut(&name).expect("a map").1.clear();
+            table.maps.get_mut(&name).expect("a map").1 = vec![].into();
             "map emptied"
         }
         12 => {
-            let name = key(rng, &table.chains);
+            let name = key(rng, table.chains.keys());
             if rng.chance(50) {
                 table.chains.remove(&name);
                 return "chain missing";
             }
-            table.chains.get_mut(&name).expect("a chain").rules.clear();
+            Arc::make_mut(table.chains.get_mut(&name).expect("a chain")).rules.clear();
             "chain emptied"
         }
         13 => base(rng, table),
@@ -75,10 +77,15 @@ pub(crate) fn corrupt(rng: &mut Rng, table: &mut Table) -> &'static str {
                 Expr::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) => Some(std::mem::replace(to, target.clone())),
                 _ => None,
             };
-            let mut places: Vec<&mut Rule> = table.chains.values_mut().flat_map(|c| &mut c.rules).collect();
+            let places: Vec<(String, usize)> = table
+                .chains
+                .iter()
+                .flat_map(|(name, chain)| (0..chain.rules.len()).map(|at| (name.clone(), at)))
+                .collect();
             for _ in 0..200 {
-                let at = rng.below(places.len());
-                if places[at].exprs.iter_mut().find_map(verdict).is_some() {
+                let (name, at) = rng.pick(&places);
+                let chain = Arc::make_mut(table.chains.get_mut(name).expect("a chain"));
+                if chain.rules[*at].exprs.iter_mut().find_map(verdict).is_some() {
                     break;
                 }
             }
@@ -96,8 +103,8 @@ pub(crate) fn corrupt(rng: &mut Rng, table: &mut Table) -> &'static str {
     }
 }
 
-fn key<V>(rng: &mut Rng, of: &std::collections::BTreeMap<String, V>) -> String {
-    let names: Vec<&String> = of.keys().collect();
+fn key<'a>(rng: &mut Rng, names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&String> = names.collect();
     (*rng.pick(&names)).clone()
 }
 
@@ -109,15 +116,17 @@ fn element(
 ) -> &'static str {
     let full: Vec<String> = table.maps.iter().filter(|(_, (_, e))| !e.is_empty()).map(|(n, _)| n.clone()).collect();
     let name = rng.pick(&full).clone();
-    let elements = &mut table.maps.get_mut(&name).expect("a map").1;
+    let held = &mut table.maps.get_mut(&name).expect("a map").1;
+    let mut elements: Vec<Element> = held.iter().cloned().collect();
     let at = rng.below(elements.len());
-    change(rng, elements, at);
+    change(rng, &mut elements, at);
     elements.sort();
     elements.dedup_by(|a, b| match (&*a, &*b) {
         (Element::Range { from: a, to: b, .. }, Element::Range { from: c, to: d, .. }) => a == c && b == d,
         (Element::CatchAll { .. }, Element::CatchAll { .. }) => true,
         _ => false,
     });
+    *held = elements.into();
     kind
 }
 
@@ -154,7 +163,7 @@ fn rule(
     let name = rng.pick(&full).clone();
     let chain = table.chains.get_mut(&name).expect("a chain");
     let at = rng.below(chain.rules.len());
-    change(rng, chain, at);
+    change(rng, Arc::make_mut(chain), at);
     kind
 }
 
@@ -180,7 +189,8 @@ fn alter(rng: &mut Rng, exprs: &mut Vec<Expr>, at: usize) {
 fn base(rng: &mut Rng, table: &mut Table) -> &'static str {
     let names: Vec<String> = table.chains.iter().filter(|(_, c)| c.base.is_some()).map(|(n, _)| n.clone()).collect();
     let name = rng.pick(&names).clone();
-    let Some(base) = &mut table.chains.get_mut(&name).expect("a chain").base else { return "base" };
+    let chain = Arc::make_mut(table.chains.get_mut(&name).expect("a chain"));
+    let Some(base) = &mut chain.base else { return "base" };
     match rng.below(3) {
         0 => base.policy = Policy::Drop,
         1 => base.hook = *rng.pick(&[Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output]),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tortie_persistent::Set;
+
 use super::IpVersion;
 use super::register::{Byte, Field, Look, Registers, bitwise};
 use crate::{CmpOp, CtKey, Element, Expr, MetaKey, PayloadBase, Rule, Table};
@@ -235,7 +237,7 @@ impl<'a> Scan<'a, '_> {
         }
     }
 
-    fn looked_up(&mut self, map: &'a str, key: &[Byte], elements: &'a [Element]) {
+    fn looked_up(&mut self, map: &'a str, key: &[Byte], elements: &'a Set<Element>) {
         let Some((spec, _)) = self.table.maps.get(map) else { return };
         let protocol = fields(spec).position(|f| whole(&key[f], self.version) == Some(Field::Protocol));
         for (at, place) in fields(spec).enumerate() {

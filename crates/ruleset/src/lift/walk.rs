@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
+
+use tortie_persistent::{Map, Set};
 
 use super::IpVersion;
 use super::cube::{Cube, Part, unite};
@@ -59,8 +62,8 @@ type Comparisons = HashMap<(CmpOp, Vec<u8>, Vec<Byte>), Parts<bool>>;
 /// A table made ready for sets of packets.
 #[derive(Debug)]
 pub struct Lift<'a> {
-    chains: &'a BTreeMap<String, Chain>,
-    maps: BTreeMap<&'a str, (&'a MapSpec, &'a [Element], Storage<'a>)>,
+    chains: &'a Map<String, Arc<Chain>>,
+    maps: BTreeMap<&'a str, (&'a MapSpec, &'a Set<Element>, Storage<'a>)>,
     space: &'a Space,
     lookups: RefCell<Lookups<'a>>,
     comparisons: RefCell<Comparisons>,
@@ -72,8 +75,8 @@ impl<'a> Lift<'a> {
     /// Prepares a table for the packets of a space, whose cuts include those of the table.
     #[must_use]
     pub fn new(table: &'a Table, space: &'a Space) -> Self {
-        let ready = |(name, (spec, elements)): (&'a String, &'a (MapSpec, Vec<Element>))| {
-            (name.as_str(), (spec, elements.as_slice(), Storage::new(spec, elements)))
+        let ready = |(name, (spec, elements)): (&'a String, &'a (MapSpec, Set<Element>))| {
+            (name.as_str(), (spec, elements, Storage::new(spec, elements)))
         };
         let layouts = [Some(Layout::Port), Some(Layout::Type), Some(Layout::Opaque), None].map(|layout| {
             let of = |class: usize| (!space.traffic()[class].headless).then(|| space.layout_of(class));
@@ -104,7 +107,7 @@ impl<'a> Lift<'a> {
         let traffic = self.space.traffic_where(|t| headless || !t.headless);
         let mut cubes = vec![Cube { source: every.clone(), destination: every, traffic }];
         let at_hook =
-            |(name, chain): (&'a String, &'a Chain)| Some((chain.base.filter(|b| b.hook == head.hook)?, name));
+            |(name, chain): (&'a String, &'a Arc<Chain>)| Some((chain.base.filter(|b| b.hook == head.hook)?, name));
         let mut base: Vec<_> = self.chains.iter().filter_map(at_hook).collect();
         base.sort_by_key(|(b, name)| (b.priority, *name));
         let mut walk = Walk { lift: self, head, accepted: Vec::new(), out: Walked::default() };

@@ -8,6 +8,9 @@ mod packet;
 mod storage;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tortie_persistent::Map;
 
 use crate::{
     Chain, ChainKind, CmpOp, CtKey, Data, Expr, Hook, MetaKey, PayloadBase, Policy, Reg, Rule, Table, Verdict,
@@ -89,7 +92,7 @@ pub struct Run {
 /// A table made ready to be asked.
 #[derive(Debug)]
 pub struct Machine<'a> {
-    chains: &'a BTreeMap<String, Chain>,
+    chains: &'a Map<String, Arc<Chain>>,
     maps: BTreeMap<&'a str, Storage<'a>>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Storage<'a> {
 }
 
 impl<'a> Storage<'a> {
-    pub(crate) fn new(spec: &crate::MapSpec, elements: &'a [Element]) -> Self {
+    pub(crate) fn new(spec: &crate::MapSpec, elements: &'a tortie_persistent::Set<Element>) -> Self {
         Self::of(spec, elements)
     }
 

@@ -19,7 +19,7 @@ fn table(chains: Vec<Named<'_>>) -> Table {
     let chains = chains.into_iter().map(|(name, base, rules)| {
         let base =
             base.map(|(hook, priority)| BaseChain { kind: ChainKind::Filter, hook, priority, policy: Policy::Accept });
-        (name.to_owned(), Chain { base, rules })
+        (name.to_owned(), Chain { base, rules }.into())
     });
     Table { family: Family::Inet, name: "t".into(), maps: BTreeMap::new(), chains: chains.collect() }
 }
@@ -96,7 +96,7 @@ fn concatenated_ranges_match_field_by_field_and_misses_fall_to_the_catch_all() {
         Element::Range { from: key(70, 6), to: key(90, 6), data: Some(Data::Verdict(Verdict::Accept)) },
         Element::CatchAll { data: Some(Data::Verdict(Verdict::Drop)) },
     ];
-    t.maps.insert("m".into(), (spec, elements));
+    t.maps.insert("m".into(), (spec, elements.into()));
     assert_eq!(run(&t).unwrap().fate, Fate::Drop);
     let mut tcp = packet();
     tcp.protocol = 6;

@@ -1,0 +1,86 @@
+//! The chains that carry out paths: count, log, and let pass or not.
+
+use tortie_model::{Direction, Family, IpProtocol};
+use tortie_policy::Verdict as Decision;
+use tortie_ruleset::{Chain, Rule, Verdict};
+
+use super::layout::Layout;
+use super::pipeline::Pipeline;
+use super::prefix::{PathKind, Prefix};
+use super::{Denial, Options};
+use crate::{Decider, Path, PathId};
+
+/// Longest comment of a rule.
+const COMMENT: usize = 127;
+
+/// The name of the chain that carries out a path.
+pub(crate) fn chain_name(id: PathId, path: &Path, layout: &Layout) -> String {
+    layout.path(path.direction, id, path.verdict == Decision::Deny)
+}
+
+/// The chain that carries out a path.
+pub(crate) fn chain(id: PathId, path: &Path, layout: &Layout, options: &Options) -> Chain {
+    let rules = match path.verdict {
+        Decision::Deny => deny(path.direction, id, path, layout, options),
+        Decision::Allow => allow(path.direction, id, path, options),
+    };
+    Chain { base: None, rules }
+}
+
+/// Counts and lets pass. Egress returns to the caller, which goes on with ingress.
+fn allow(direction: Direction, id: PathId, path: &Path, options: &Options) -> Vec<Rule> {
+    let counted = Pipeline::new().counter();
+    let kind = match (path.logged.is_empty(), options.record_allowed) {
+        (false, _) => Some(PathKind::Log),
+        (true, true) => Some(PathKind::Allow),
+        (true, false) => None,
+    };
+    let logged = match kind {
+        Some(kind) => log(counted, Prefix::Path { kind, direction, path: id }, options),
+        None => counted,
+    };
+    let rule = match direction {
+        Direction::Egress => logged.end(None),
+        Direction::Ingress => logged.then(Verdict::Accept),
+    };
+    vec![Rule { comment: Some(comment(path)), ..rule }]
+}
+
+fn deny(direction: Direction, id: PathId, path: &Path, layout: &Layout, options: &Options) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if path.spares_hairpin {
+        // Returning passes the egress half on to ingress, and falls off the end of ingress.
+        rules.extend(Family::ALL.map(|f| Pipeline::new().family(f).hairpin(layout, f).then(Verdict::Return)));
+    }
+    let prefix = Prefix::Path { kind: PathKind::Deny, direction, path: id };
+    let recorded = log(Pipeline::new().counter(), prefix, options);
+    let comment = Some(comment(path));
+    match options.deny {
+        Denial::Drop => rules.push(Rule { comment, ..recorded.then(Verdict::Drop) }),
+        Denial::Reject => {
+            rules.push(recorded.end(comment));
+            rules.push(Pipeline::new().protocol(IpProtocol::TCP).reject(true).end(None));
+            rules.push(Pipeline::new().reject(false).end(None));
+        }
+    }
+    rules
+}
+
+fn log(pipeline: Pipeline, prefix: Prefix, options: &Options) -> Pipeline {
+    pipeline.log(options.log_group, prefix.to_string(), options.snaplen, options.threshold)
+}
+
+/// What `nft list ruleset` shows beside the rule.
+fn comment(path: &Path) -> String {
+    let mut text = match (&path.by, &path.isolating[..]) {
+        (Decider::Rule(rule), _) => format!("{} {}[{}]", rule.policy, rule.direction, rule.index),
+        (Decider::Profile, _) => "no policy decides".to_owned(),
+        (Decider::TooBig, _) => "too many decisions for one pod: closed".to_owned(),
+        (Decider::EndOfTier(tier), []) => format!("end of tier {tier}"),
+        (Decider::EndOfTier(_), [only]) => format!("no rule of {only}"),
+        (Decider::EndOfTier(_), [first, rest @ ..]) => format!("no rule of {first} and {} more", rest.len()),
+    };
+    let cut = (0..=COMMENT.min(text.len())).rev().find(|n| text.is_char_boundary(*n)).unwrap_or_default();
+    text.truncate(cut);
+    text
+}
