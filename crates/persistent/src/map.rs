@@ -9,7 +9,7 @@ use crate::changes::changes;
 use crate::{Changed, Iter};
 
 /// Most entries of a node. A change copies one node of each level that is shared.
-const WIDTH: usize = 32;
+const WIDTH: usize = 16;
 
 /// A node.
 #[derive(Clone)]

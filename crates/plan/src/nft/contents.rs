@@ -364,7 +364,7 @@ impl Values {
         Slot::all().into_iter().map(|slot| (slot, size(slot))).collect()
     }
 
-    /// How many keys each map gets in `new` that it does not have here.
+    /// How many keys each map that has a size gets in `new` that it does not have here.
     pub(crate) fn growth(&self, new: &Self) -> BTreeMap<Slot, usize> {
         fn key(element: &Element) -> Option<&[u8]> {
             match element {
@@ -373,9 +373,9 @@ impl Values {
             }
         }
         let mut out: BTreeMap<Slot, usize> = BTreeMap::new();
-        for (slot, elements) in &self.contents {
+        for (slot, elements) in self.contents.iter().filter(|(slot, _)| !slot.is_interval()) {
             let (gone, come) = new.contents.get(slot).map(|after| elements.changes(after)).unwrap_or_default();
-            let gone: BTreeSet<_> = gone.into_iter().map(key).collect();
+            let gone: BTreeSet<_> = if come.is_empty() { BTreeSet::new() } else { gone.into_iter().map(key).collect() };
             out.insert(*slot, come.into_iter().filter(|e| !gone.contains(&key(e))).count());
         }
         for (direction, acts) in &self.acts {

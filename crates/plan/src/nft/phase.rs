@@ -26,9 +26,13 @@ pub fn phases(actual: &Table, targets: &[Target]) -> Vec<Phase> {
     let mut phases: Vec<Phase> = Vec::new();
     let mut at = actual.clone();
     for target in targets {
-        let steps: Vec<Step> =
-            steps(&at, &target.table).into_iter().filter(|s| !matches!(s, Step::Collect(_))).collect();
-        apply(&steps, &mut at);
+        let mut steps = steps(&at, &target.table);
+        if matches!(steps.last(), Some(Step::Collect(_))) {
+            steps.pop();
+            apply(&steps, &mut at);
+        } else {
+            reach(&mut at, &steps, target);
+        }
         match phases.last_mut() {
             Some(open) if !target.after_grace => {
                 open.steps.extend(steps);
@@ -39,17 +43,23 @@ pub fn phases(actual: &Table, targets: &[Target]) -> Vec<Phase> {
     }
     if let Some(target) = targets.last() {
         let steps = steps(&at, &target.table);
-        apply(&steps, &mut at);
+        reach(&mut at, &steps, target);
         phases.push(Phase { after_grace: true, steps, table: at });
     }
     phases.retain(|p| !p.steps.is_empty());
-    // The same table, in the memory that the next one shares.
-    if let (Some(last), Some(target)) = (phases.last_mut(), targets.last())
-        && last.table == target.table
-    {
-        last.table = target.table.clone();
-    }
     phases
+}
+
+/// Takes all steps at once: the table that they lead to is there, in the memory that the next one shares.
+fn reach(at: &mut Table, steps: &[Step], target: &Target) {
+    debug_assert!(
+        {
+            apply(steps, at);
+            *at == target.table
+        },
+        "the steps lead to the target"
+    );
+    *at = target.table.clone();
 }
 
 fn apply(steps: &[Step], table: &mut Table) {
