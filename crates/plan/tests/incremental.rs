@@ -32,6 +32,9 @@ fn events(old: &Cluster, new: &Cluster) -> Vec<Delta> {
     let (c, d) = (keyed(&before, policy), keyed(&after, policy));
     let gone = c.keys().filter(|key: &&ObjectRef| !d.contains_key(*key));
     out.extend(gone.map(|key| Delta::PolicyRemoved(key.clone())));
+    let gone = old.tiers.iter().filter(|tier| new.tiers.iter().all(|t| t.name != tier.name));
+    out.extend(gone.map(|tier| Delta::TierRemoved(tier.name.clone())));
+    out.extend(new.tiers.iter().filter(|tier| !old.tiers.contains(tier)).cloned().map(Delta::Tier));
     let name = |ns: &Namespace| ns.name().clone();
     let (e, f) = (keyed(&old.namespaces, name), keyed(&new.namespaces, name));
     out.extend(e.keys().filter(|name| !f.contains_key(*name)).map(|name| Delta::NamespaceRemoved(name.clone())));
