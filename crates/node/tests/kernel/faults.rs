@@ -66,7 +66,7 @@ fn clusters(seed: u64) -> [Cluster; 3] {
     let mut rng = Rng::new(seed);
     let first = random::cluster(&mut rng);
     let mut next = |cluster: &Cluster| {
-        let changed = (0..6).fold(cluster.clone(), |c, _| random::changed(&mut rng, &c));
+        let changed = (0..20).fold(cluster.clone(), |c, _| random::changed(&mut rng, &c));
         Cluster { pods: cluster.pods.clone(), nodes: cluster.nodes.clone(), ..changed }
     };
     let second = next(&first);
@@ -135,7 +135,7 @@ fn spoil(from: usize, most: usize) -> (Box<Spoil>, Arc<AtomicUsize>) {
 fn a_refused_update_is_finished_later() {
     let mut rng = Rng::new(5);
     let mut refused = 0;
-    for seed in 0..2 {
+    for seed in 0..3 {
         let [first, second, third] = clusters(seed);
         for at in 0usize.. {
             let mut node = node(&first);
@@ -174,7 +174,7 @@ fn a_refused_update_is_finished_later() {
 fn one_update_is_refused_for_good() {
     let mut rng = Rng::new(6);
     let mut refused = 0;
-    for seed in 0..2 {
+    for seed in 0..3 {
         let [first, second, third] = clusters(seed);
         for at in 0usize..12 {
             let mut node = node(&first);
@@ -190,6 +190,7 @@ fn one_update_is_refused_for_good() {
             if node.update(change(Some(&second), &third), Instant::now()).is_err() {
                 while node.tick(Instant::now()).is_err() {}
             }
+            node.set_tap(spoil(usize::MAX, 0).0);
             finish(&mut node);
             check(&node, &third, &mut rng);
             drop(node);
