@@ -14,6 +14,7 @@ mod skipped;
 mod source;
 mod span;
 mod store;
+mod tab;
 mod validation;
 mod value;
 mod yaml;

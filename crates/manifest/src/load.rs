@@ -14,6 +14,7 @@ use crate::files::{self, Files};
 use crate::skipped::{Foreign, Skipped, charts, is_of_chart};
 use crate::source::{Place, SourceFile};
 use crate::span::{DuplicateKey, push_token};
+use crate::tab::without_flow_tabs;
 use crate::validation::{Refusal, advice, items, member, text, validate, warnings};
 
 /// How input is read.
@@ -482,7 +483,7 @@ pub(crate) fn decode_text(name: &str, bytes: Vec<u8>) -> Result<SourceFile, Box<
         Some(rest) => rest.to_owned(),
         None => text,
     };
-    Ok(SourceFile::new(name, text))
+    Ok(SourceFile::new(name, without_flow_tabs(text)))
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 
 pub mod build;
 mod cluster;
+pub mod corpora;
 pub mod coverage;
+mod decided;
 pub mod random;
 pub mod reference;
 mod rng;
 pub mod small;
 
 pub use cluster::{Cluster, Flow};
+pub use decided::{By, decided};
 pub use rng::Rng;

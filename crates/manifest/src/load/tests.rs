@@ -229,6 +229,12 @@ fn a_tab_is_named_as_the_cause() {
 }
 
 #[test]
+fn a_tab_inside_brackets_is_taken_as_kubectl_takes_it() {
+    let loaded = read("apiVersion: v1\nkind: Pod\nmetadata: {\n\tname: a\n\t}\n");
+    assert_eq!((loaded.objects.len(), loaded.diagnostics.len()), (1, 0), "{:?}", loaded.diagnostics);
+}
+
+#[test]
 fn places_of_values_are_found() {
     let loaded = read(
         "# c\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: p\nspec:\n  podSelector: {}\n  ingress:\n  - from:\n    - podSelector: {}\n    - ipBlock:\n        cidr: 10.0.0.0/8\n  - {}\n",
