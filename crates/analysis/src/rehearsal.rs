@@ -10,7 +10,8 @@ use tortie_model::{Direction, Family, ObjectRef, Protocol, Traffic};
 use tortie_policy::{FlowVerdict, Half, Index, RuleRef, Side};
 
 use crate::address::Families;
-use crate::observation::{Answer, DecidedBy, Decisions, Kernel, Observation};
+use crate::observation::{Answer, DecidedBy, Decisions, Kernel, Observation, StepReport};
+use crate::passage::Imagined;
 use crate::question::{Question, QuestionError, question, sender};
 use crate::staging::{Ground, OutsideHost, Staged, Stager, StagingError};
 
@@ -268,6 +269,32 @@ impl Asked {
         // One that disagrees with the engine is the one to show.
         answers.into_iter().find(|a| *a != engine).unwrap_or(engine).into()
     }
+}
+
+/// Plays a case in memory: what engine and plan say. `on` sees every step as it ends, with the objects as they are then.
+///
+/// # Errors
+/// When the case cannot go on. A probe that does not do what was expected is no error: the reports say so.
+pub fn rehearse(
+    case: &Arc<Case>,
+    mut on: impl FnMut(&Scene, &StepReport, &Store),
+) -> Result<Vec<StepReport>, RehearsalError> {
+    let mut rehearsal = Rehearsal::new(case.clone());
+    let mut plans = Imagined::default();
+    let mut reports = Vec::new();
+    while let Some(scene) = rehearsal.next_scene()? {
+        plans.advance(&scene.staged, &scene.index);
+        let observed = scene.asked.iter().map(|asked| {
+            let plan = asked.answer_of(&scene.index, |from, to, traffic| plans.passes(from, to, traffic));
+            asked.observed(&case.name, &scene.step, plan, None, None)
+        });
+        let observations = observed.collect();
+        let (step, actions) = (scene.step.clone(), scene.actions.clone());
+        let report = StepReport { case: case.name.clone(), step, actions, observations };
+        on(&scene, &report, rehearsal.store());
+        reports.push(report);
+    }
+    Ok(reports)
 }
 
 /// The ground that a case asks for.

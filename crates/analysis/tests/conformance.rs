@@ -8,6 +8,7 @@ use tortie_analysis::passage::Imagined;
 use tortie_analysis::rehearsal::Rehearsal;
 use tortie_manifest::case::{Case, open};
 use tortie_manifest::{Disk, LoadOptions};
+use tortie_testkit::{By, decided};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance")
@@ -50,16 +51,6 @@ fn answers(case: &Arc<Case>) -> (usize, Vec<String>) {
     (asked, differing)
 }
 
-/// Where a run of all tests adds up what was decided.
-fn count(what: &str, cases: usize, answers: usize) {
-    println!("{what}: {cases} cases, {answers} answers");
-    if let Some(path) = std::env::var_os("TORTIE_COUNTS") {
-        use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).expect("TORTIE_COUNTS");
-        writeln!(file, "{what} {cases} {answers}").expect("TORTIE_COUNTS can be written");
-    }
-}
-
 #[test]
 fn every_case_holds_in_engine_and_plan() {
     let cases: Vec<Arc<Case>> = cases().into_iter().map(Arc::new).collect();
@@ -72,6 +63,7 @@ fn every_case_holds_in_engine_and_plan() {
     }
     let shown = differing.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(differing.is_empty(), "{} answers differ:\n{shown}", differing.len());
-    count("engine", cases.len(), sum);
-    count("plan", cases.len(), sum);
+    println!("{} cases, {sum} answers", cases.len());
+    decided(By::Engine, sum);
+    decided(By::Plan, sum);
 }

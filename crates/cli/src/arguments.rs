@@ -16,6 +16,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Lab(crate::lab::arguments::Lab),
+    Test(Test),
     Explain(Explain),
     Check(Check),
     Examples(Examples),
@@ -47,6 +48,44 @@ pub(crate) enum Format {
     Text,
     /// For programs: JSON, one line an item.
     Json,
+}
+
+/// How the results of tests are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    /// For people: a line a case, and what failed.
+    #[default]
+    Text,
+    /// For programs: JSON, one line a probe.
+    Json,
+    /// For CI servers: JUnit's XML, a test a step.
+    Junit,
+}
+
+/// Say whether cases hold: who must reach whom, and who must not, after each of their steps
+///
+/// PATH is a case file, or a folder: every `*.case.yaml` in it and below, or, when there is none, its manifests applied at
+/// once. Engine and plan answer in memory; with --lab packets are sent, too. Exits with 1 when anything differs from what
+/// is expected or predicted, with 2 when a case could not be played.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie test policies/                         every case in the folder, in memory
+  tortie test --lab policies/shop.case.yaml     the same with packets
+  tortie test policies/ -o junit > report.xml")]
+pub(crate) struct Test {
+    /// Cases, or folders of cases or manifests
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<String>,
+    /// Send packets, too
+    #[arg(long)]
+    pub(crate) lab: bool,
+    /// Namespace of objects that say none
+    #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+    /// How results are written
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: TestFormat,
 }
 
 /// Say whether FROM reaches TO, and which policy, rule and line decides

@@ -14,9 +14,10 @@ mod failure;
 mod input;
 mod lab;
 mod matrix;
-mod rehearse;
+mod play;
 mod report;
 mod terminal;
+mod test;
 mod welcome;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Doctor) => doctor::run(),
         Some(Command::Lab(args)) => lab::run(&args),
+        Some(Command::Test(args)) => test::run(&args),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -16,7 +16,6 @@ use self::arguments::{Lab, LabCommand};
 use crate::failure::{Failure, Outcome};
 
 /// What must be known before anything is believed.
-#[cfg(target_os = "linux")]
 const STAND_INS: &str = "Pods are stand-ins: images are not run. Each answers with its own name.";
 
 pub(crate) fn run(lab: &Lab) -> Result<Outcome, Failure> {

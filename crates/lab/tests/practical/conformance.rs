@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tortie_lab::player;
 use tortie_manifest::case::{Case, open};
 use tortie_manifest::{Disk, LoadOptions};
+use tortie_testkit::{By, decided};
 
 use crate::seen::{all_hold, observations, some};
 use crate::{Result, World};
@@ -40,7 +41,9 @@ pub(crate) fn every_case(world: &World) -> Result {
         }
         Ok(packets)
     })?;
-    count(cases, packets)
+    println!("{cases} cases, {packets} packets");
+    decided(By::Packets, packets);
+    Ok(())
 }
 
 fn one(world: &World, case: Case) -> Result<usize> {
@@ -51,15 +54,4 @@ fn one(world: &World, case: Case) -> Result<usize> {
     let packets = observations(&reports).count();
     all_hold(&reports, packets.max(1))?;
     Ok(packets)
-}
-
-/// Where a run of all tests adds up what was decided.
-fn count(cases: usize, packets: usize) -> Result {
-    println!("packets: {cases} cases, {packets} answers");
-    if let Some(path) = std::env::var_os("TORTIE_COUNTS") {
-        use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
-        writeln!(file, "packet {cases} {packets}")?;
-    }
-    Ok(())
 }

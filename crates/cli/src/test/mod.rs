@@ -1,0 +1,146 @@
+//! `tortie test`: whether cases hold.
+
+mod failed;
+mod junit;
+mod text;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tortie_manifest::case::{Case, Cases, open};
+use tortie_manifest::{Disk, LoadOptions};
+
+use self::failed::{Failed, failed};
+use crate::arguments::{Test, TestFormat};
+use crate::failure::{Failure, Outcome};
+use crate::input::say_all;
+use crate::play::{Interrupted, Means};
+use crate::terminal;
+
+/// A case that was played, or could not be.
+#[derive(Debug)]
+struct Played {
+    name: String,
+    path: Arc<str>,
+    steps: Vec<Step>,
+    /// Why it was not played to its end.
+    broken: Option<String>,
+    took: Duration,
+}
+
+/// A step that was played.
+#[derive(Debug)]
+struct Step {
+    name: String,
+    /// Where it stands: the file, and the line where the case is not the manifests alone.
+    line: Option<usize>,
+    probes: usize,
+    /// Of these, those that were sent as packets.
+    sent: usize,
+    failed: Vec<Failed>,
+    took: Duration,
+}
+
+impl Played {
+    fn probes(&self) -> usize {
+        self.steps.iter().map(|s| s.probes).sum()
+    }
+
+    fn failures(&self) -> usize {
+        self.steps.iter().map(Step::failures).sum()
+    }
+}
+
+impl Step {
+    fn failures(&self) -> usize {
+        self.failed.iter().map(|f| f.probes).sum()
+    }
+}
+
+pub(crate) fn run(arguments: &Test) -> Result<Outcome, Failure> {
+    let cases = read(arguments)?;
+    let means = if arguments.lab { Means::packets()? } else { Means::Memory };
+    let mut all = Vec::with_capacity(cases.len());
+    for case in &cases {
+        let played = play(&means, case, arguments.output)?;
+        match arguments.output {
+            TestFormat::Text => terminal::print(&text::case(&played))?,
+            TestFormat::Json => {
+                if let Some(why) = &played.broken {
+                    terminal::error(format_args!("{}: {why}", played.name));
+                }
+            }
+            TestFormat::Junit => {}
+        }
+        all.push(played);
+    }
+    match arguments.output {
+        TestFormat::Text => terminal::print(&text::summary(&all))?,
+        TestFormat::Json => {}
+        TestFormat::Junit => terminal::print(&junit::report(&all))?,
+    }
+    if all.iter().any(|p| p.broken.is_some()) {
+        return Err(Failure::Untrusted("not every case could be played"));
+    }
+    Ok(Outcome::findings_if(all.iter().any(|p| p.failures() > 0)))
+}
+
+/// The cases at all paths; also those that cannot be played.
+fn read(arguments: &Test) -> Result<Vec<Arc<Case>>, Failure> {
+    let options = LoadOptions { namespace: arguments.namespace.as_str().into() };
+    let mut all = Vec::new();
+    let mut unreadable = false;
+    for path in &arguments.paths {
+        let Cases { cases, diagnostics } = open(&Disk, path, &options);
+        say_all(diagnostics.iter().chain(cases.iter().flat_map(|c| &c.diagnostics)));
+        unreadable |= cases.is_empty() || !diagnostics.is_empty();
+        all.extend(cases.into_iter().map(Arc::new));
+    }
+    if unreadable {
+        return Err(Failure::Untrusted("not every path could be read, so nothing was played"));
+    }
+    Ok(all)
+}
+
+fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, Failure> {
+    let started = Instant::now();
+    let mut played = Played {
+        name: case.name.clone(),
+        path: case.path.clone(),
+        steps: Vec::new(),
+        broken: None,
+        took: Duration::ZERO,
+    };
+    if !case.is_playable() {
+        played.broken = Some("cannot be played as it is written".to_owned());
+        return Ok(played);
+    }
+    let mut places = case.steps.iter().map(|s| s.place.as_ref().map(tortie_manifest::Place::line));
+    let mut last = started;
+    let ended = means.play(case, |scene, report, store| {
+        if format == TestFormat::Json {
+            let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
+            terminal::print(&report.observations.iter().map(line).collect::<String>())?;
+        }
+        played.steps.push(Step {
+            name: report.step.clone(),
+            line: places.next().flatten(),
+            probes: report.observations.len(),
+            sent: report.observations.iter().filter(|o| o.kernel.is_some()).count(),
+            failed: failed(scene, report, store),
+            took: last.elapsed(),
+        });
+        last = Instant::now();
+        Ok(())
+    });
+    played.broken = match ended {
+        Ok(()) => None,
+        Err(Interrupted::Output(e)) => return Err(e.into()),
+        Err(Interrupted::Case(tortie_analysis::rehearsal::RehearsalError::Case(diagnostics))) => {
+            Some(diagnostics.iter().map(|d| d.render(false)).collect::<Vec<_>>().join("\n"))
+        }
+        Err(other) => Some(other.to_string()),
+    };
+    played.took = started.elapsed();
+    Ok(played)
+}

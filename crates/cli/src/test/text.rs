@@ -1,0 +1,66 @@
+//! Results for people: a line a case, and what failed.
+
+use std::fmt::Write as _;
+
+use super::Played;
+use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled};
+
+/// More than this of one case are counted only.
+const MOST: usize = 20;
+
+/// One case.
+pub(super) fn case(played: &Played) -> String {
+    let (word, failures) = (played.broken.is_some(), played.failures());
+    let word = match (word, failures) {
+        (true, _) => styled(WARN, "error"),
+        (false, 0) => styled(ALLOW, "ok   "),
+        (false, _) => styled(DENY.bold(), "FAIL "),
+    };
+    let path = styled(FAINT, &played.path);
+    let count = match failures {
+        0 => many(played.probes(), "probe"),
+        n => format!("{n} of {} differ", many(played.probes(), "probe")),
+    };
+    let mut out = format!("{word} {}: {count}  {path}\n", styled(STRONG, &played.name));
+    let failed = played.steps.iter().flat_map(|step| step.failed.iter().map(move |f| (step, f)));
+    for (step, failed) in failed.clone().take(MOST) {
+        let _ = writeln!(out, "  {}  after step `{}`", failed.place, step.name);
+        let _ = writeln!(out, "      {}", styled(STRONG, &failed.what));
+        let _ = writeln!(out, "      {}", failed.answers);
+        for line in &failed.because {
+            let _ = writeln!(out, "      {}", styled(FAINT, line));
+        }
+    }
+    if let more @ 1.. = failed.count().saturating_sub(MOST) {
+        let _ = writeln!(out, "  ... and {more} more");
+    }
+    for line in played.broken.iter().flat_map(|why| why.lines()) {
+        let _ = writeln!(out, "  {line}");
+    }
+    out
+}
+
+/// The end.
+pub(super) fn summary(all: &[Played]) -> String {
+    let probes = all.iter().map(Played::probes).sum();
+    let sent: usize = all.iter().flat_map(|p| &p.steps).map(|s| s.sent).sum();
+    let broken = all.iter().filter(|p| p.broken.is_some()).count();
+    let failed = all.iter().filter(|p| p.broken.is_none() && p.failures() > 0).count();
+    let mut out = format!("{}: {} ok", many(all.len(), "case"), all.len() - broken - failed);
+    for (n, word) in [(failed, "failed"), (broken, "not played")] {
+        if n > 0 {
+            let _ = write!(out, ", {n} {word}");
+        }
+    }
+    let how = match sent {
+        0 => "in memory".to_owned(),
+        n => format!("{n} sent as packets"),
+    };
+    let _ = writeln!(out, "; {}, {how}", many(probes, "probe"));
+    out
+}
+
+/// `1 probe`, `2 probes`.
+fn many(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
