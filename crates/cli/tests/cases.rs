@@ -72,3 +72,38 @@ fn what_cannot_be_played_is_no_success() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert_eq!(test(&["nowhere"]).0.status.code(), Some(2));
 }
+
+#[test]
+fn a_case_that_cannot_be_played_keeps_no_other_from_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: String| std::fs::write(folder.path().join(name), text).expect("a file");
+    file("bad.case.yaml", CASE.replace("shop/b -> shop/a", "shop/b -> shop/nobody").replace("two pods", "a < b"));
+    file("good.case.yaml", CASE.replace("    allow: ['shop/b -> shop/a']\n", ""));
+    let path = folder.path().to_str().expect("UTF-8");
+    let (output, text) = test(&[path]);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("nobody matches the right side") && text.contains("bad.case.yaml:15:"), "{text}");
+    assert!(text.ends_with("2 cases: 1 ok, 1 not played; 2 probes, in memory\n"), "{text}");
+    let (output, junit) = test(&[path, "-o", "junit"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(junit.contains("<testsuites name=\"tortie\" tests=\"2\" failures=\"0\" errors=\"1\""), "{junit}");
+    assert!(junit.contains("<testsuite name=\"a &lt; b\""), "{junit}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn with_packets_the_kernel_answers_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("two.case.yaml");
+    std::fs::write(&path, CASE).expect("a file");
+    let (output, json) = test(&["--lab", path.to_str().expect("UTF-8"), "-o", "json"]);
+    if output.status.code() == Some(2) && std::env::var_os("TORTIE_ALLOW_SKIP").is_some_and(|v| v == "1") {
+        return;
+    }
+    // Of two expectations one is wrong, in both families; the packets side with the engine.
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().all(|l| l["engine"] == "deny" && l["kernel"] == "deny"), "{json}");
+}
