@@ -71,6 +71,15 @@ fn what_cannot_be_played_is_no_success() {
     let (output, text) = test(&[path.to_str().expect("UTF-8")]);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert_eq!(test(&["nowhere"]).0.status.code(), Some(2));
+    let alone = folder.path().join("alone.yaml");
+    std::fs::write(
+        &alone,
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, image: i}]}}",
+    )
+    .expect("a file");
+    let (output, text) = test(&[alone.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("nothing to probe"), "{text}");
 }
 
 #[test]

@@ -134,6 +134,8 @@ fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, F
         Ok(())
     });
     played.broken = match ended {
+        // Silence is no evidence.
+        Ok(()) if played.probes() == 0 => Some("nothing to probe: it takes two pods, and a case that asks".to_owned()),
         Ok(()) => None,
         Err(Interrupted::Output(e)) => return Err(e.into()),
         Err(Interrupted::Case(tortie_analysis::rehearsal::RehearsalError::Case(diagnostics))) => {
