@@ -186,8 +186,8 @@ impl Pipeline {
         )
     }
 
-    /// Loads an address into registers from `dreg`, word by word: four loads of a word cost a third of one load of
-    /// sixteen bytes, which the kernel does not do in place.
+    /// Loads an address into registers from `dreg`, word by word: the kernel loads up to four bytes in place, and
+    /// calls for more.
     fn address(self, family: Family, end: End, dreg: Reg) -> Self {
         let (offset, len) = place(family, end);
         let words = (0..u8::try_from(len / 4).expect("at most sixteen bytes")).map(|n| (offset + 4 * u32::from(n), n));

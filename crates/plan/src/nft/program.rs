@@ -14,8 +14,8 @@
 //! output (hook)    counts connections of this node to its pods
 //! ```
 //!
-//! What a packet of an established connection meets comes first and is counted in expressions: each costs about twenty
-//! nanoseconds, a lookup three times that (`cargo bench -p tortie-lab --bench packet`).
+//! What a packet of an established connection meets comes first and is counted in expressions; what all of it costs,
+//! `cargo bench -p tortie-lab --bench packet` measures.
 
 use tortie_model::{Direction, Family, IpProtocol};
 use tortie_ruleset::{BaseChain, Chain, ChainKind, Hook, Policy, Rule, Verdict};
