@@ -17,7 +17,8 @@ pub struct Phase {
     pub table: Table,
 }
 
-/// The phases from the table in force, `actual`, through all targets to the last of them.
+/// The phases from the table in force, `actual`, through all targets to the last of them: one for each target, so that
+/// what is cut short is gone on with towards the table that it was on the way to, and not past it.
 ///
 /// What a target does not need any more stays until the last has been reached and a grace time has passed; then it
 /// goes, in a phase of its own. So there are two waits at most, both after the new policies are in force.
@@ -33,13 +34,7 @@ pub fn phases(actual: &Table, targets: &[Target]) -> Vec<Phase> {
         } else {
             reach(&mut at, &steps, target);
         }
-        match phases.last_mut() {
-            Some(open) if !target.after_grace => {
-                open.steps.extend(steps);
-                open.table = at.clone();
-            }
-            _ => phases.push(Phase { after_grace: target.after_grace, steps, table: at.clone() }),
-        }
+        phases.push(Phase { after_grace: target.after_grace, steps, table: at.clone() });
     }
     if let Some(target) = targets.last() {
         let steps = steps(&at, &target.table);
