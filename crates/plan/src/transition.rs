@@ -12,8 +12,8 @@ use crate::plan::Plan;
 ///    1. *downstream*: paths, rows, new profiles, then port classes, then classes (within hash maps one transaction);
 ///    2. *ranges*: the interval map;
 ///    3. *addresses* to identities;
-///    4. *endpoints* to profiles: from here on the new policies decide, except that an endpoint which keeps its profile
-///       may still see the old labels of a pod until phase 4.
+///    4. *endpoints* to profiles, of both directions at once: from here on the new policies decide, except that an
+///       endpoint which keeps its profile may still see the old labels of a pod until phase 4.
 /// 3. A grace time, in which packets that are between two lookups finish.
 /// 4. `during` to `after`: what is only there in `after` (nothing downstream: `during` holds it already), ranges,
 ///    addresses.

@@ -14,17 +14,20 @@ use std::sync::Arc;
 
 use tortie_model::Family;
 use tortie_persistent::Changed;
-use tortie_ruleset::{Chain, Data, DataType, Element, Expr, MapSpec, Table, Verdict};
+use tortie_ruleset::{Chain, DataType, Element, MapSpec, Table};
 
 use super::change::{Change, Group, Step};
 use super::layout::Slot;
+use super::unfinished::Unfinished;
 
 /// The steps from `old` to `new`, of which at most the last is [`Step::Collect`].
 #[must_use]
 pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
     let chains = old.chains.changes(&new.chains);
-    let difference = Difference { old, new, unfinished: unfinished(old, &chains), chains };
-    let changed = difference.changed();
+    let maps: Vec<MapChange<'_>> = changed_maps(old, new);
+    let unfinished = Unfinished::of(old, &chains, maps.iter().map(|m| m.name));
+    let difference = Difference { old, new, chains, unfinished };
+    let changed = difference.changed(maps);
     let mut in_order: Vec<&ChangedMap<'_>> = changed.iter().collect();
     in_order.sort_by_key(|c| c.slot);
     let select = |intervals: bool, part: fn(&ChangedMap<'_>) -> Vec<Group>| -> Vec<Change> {
@@ -43,8 +46,9 @@ pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
         Some(Slot::Act(..)) => Some(Slot::Range(Family::V4)),
         slot => slot,
     });
-    for one in &flips {
-        steps.push(Step::Flip(one.change(one.groups(Part::Flip)).into_iter().collect()));
+    // Endpoints together: what one policy stops to deny at one end, another may begin to deny at the other end.
+    for together in flips.chunk_by(|a, b| a.is_endpoints() && b.is_endpoints()) {
+        steps.push(Step::Flip(together.iter().filter_map(|one| one.change(one.groups(Part::Flip))).collect()));
     }
     steps.push(Step::Switch(difference.switched()));
     // Elements first: a chain without rules lets everything pass that still is led to it.
@@ -59,48 +63,9 @@ pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
 struct Difference<'a> {
     old: &'a Table,
     new: &'a Table,
-    /// Chains that somebody began to fill and no packet gets to.
-    unfinished: BTreeSet<&'a str>,
     /// Chains that are not the same in both.
     chains: Vec<Changed<'a, String, Arc<Chain>>>,
-}
-
-/// Chains of both tables, with other rules, that nothing leads to in the old one: what an attempt that was cut short
-/// left behind.
-fn unfinished<'a>(old: &'a Table, chains: &[Changed<'a, String, Arc<Chain>>]) -> BTreeSet<&'a str> {
-    let differs = |c: &&Changed<'a, String, Arc<Chain>>| {
-        let pair = c.old.zip(c.new);
-        pair.is_some_and(|(a, b)| a.base.is_none() && b.base.is_none() && a.rules != b.rules)
-    };
-    let mut out: BTreeSet<&str> = chains.iter().filter(differs).map(|c| &**c.key).collect();
-    if out.is_empty() {
-        return out;
-    }
-    let mut todo: Vec<&str> = old.chains.iter().filter(|(_, c)| c.base.is_some()).map(|(name, _)| &**name).collect();
-    let mut seen: BTreeSet<&str> = todo.iter().copied().collect();
-    while let Some(chain) = todo.pop() {
-        let rules = old.chains.get(chain).map_or(&[][..], |c| &c.rules);
-        for expr in rules.iter().flat_map(|r| &r.exprs) {
-            let leads_to: Vec<&Verdict> = match expr {
-                Expr::Verdict(verdict) => vec![verdict],
-                Expr::Lookup { map, verdict: true, .. } => {
-                    let elements = old.maps.get(map).into_iter().flat_map(|(_, elements)| elements);
-                    let data = elements.filter_map(Element::data);
-                    data.filter_map(|d| if let Data::Verdict(v) = d { Some(v) } else { None }).collect()
-                }
-                _ => continue,
-            };
-            for verdict in leads_to {
-                if let Verdict::Goto(next) | Verdict::Jump(next) = verdict
-                    && seen.insert(next)
-                {
-                    todo.push(next);
-                }
-            }
-        }
-    }
-    out.retain(|chain| !seen.contains(chain));
-    out
+    unfinished: Unfinished<'a>,
 }
 
 /// When the change of a key is made.
@@ -135,7 +100,7 @@ impl<'a> Difference<'a> {
             maps().map(|(map, (spec, _))| Change::AddMap { map: map.clone(), spec: spec.clone() }).collect();
         out.extend(chains().map(|(chain, _)| Change::AddChain { chain: chain.clone(), base: None }));
         out.extend(filled(false));
-        out.extend(self.unfinished.iter().filter_map(|chain| {
+        out.extend(self.unfinished.chains.iter().filter_map(|chain| {
             let rules = self.new.chains.get(*chain)?.rules.clone();
             Some(Change::SetRules { chain: (*chain).to_owned(), replace: true, rules })
         }));
@@ -152,28 +117,23 @@ impl<'a> Difference<'a> {
         self.old.maps.get(name).is_some_and(|(s, _)| s == spec)
     }
 
-    /// Maps of which both tables have some elements.
-    fn changed(&self) -> Vec<ChangedMap<'a>> {
-        let mut out = Vec::new();
-        for (name, (spec, new)) in &self.new.maps {
-            let Some((_, old)) = self.old.maps.get(name).filter(|(s, _)| s == spec) else { continue };
-            let (gone, come) = old.changes(new);
-            if gone.is_empty() && come.is_empty() {
-                continue;
-            }
+    /// When each key of each map changes.
+    fn changed(&self, maps: Vec<MapChange<'a>>) -> Vec<ChangedMap<'a>> {
+        let mut out = Vec::with_capacity(maps.len());
+        for MapChange { name, spec, gone, come } in maps {
             let slot = Slot::of(name).map(|(slot, _)| slot);
             let [old_keys, new_keys] =
                 [gone, come].map(|list| list.into_iter().map(|e| (Key::of(e), e)).collect::<BTreeMap<_, _>>());
             let local = self.local_keys(slot);
-            let mut changed = ChangedMap { name, spec, slot, keys: Vec::new() };
+            let unfinished = self.unfinished.maps.contains(name);
+            let mut changed = ChangedMap { name, spec, slot, unfinished, keys: Vec::new() };
             for (key, element) in &old_keys {
                 match new_keys.get(key) {
                     Some(other) => changed.keys.push((Part::Flip, Some(*element), Some(*other))),
                     None => changed.keys.push((changed.part_of_removal(*key, &local), Some(*element), None)),
                 }
             }
-            for (key, element) in new_keys.iter().filter(|(key, _)| !old_keys.contains_key(key)) {
-                let _ = key;
+            for (_, element) in new_keys.iter().filter(|(key, _)| !old_keys.contains_key(key)) {
                 changed.keys.push((changed.part_of_addition(), None, Some(*element)));
             }
             out.push(changed);
@@ -198,7 +158,7 @@ impl<'a> Difference<'a> {
         let of =
             |base: bool| self.chains.iter().filter(move |c| c.new.is_some_and(|chain| chain.base.is_some() == base));
         for Changed { key: name, old, new } in of(false).chain(of(true)) {
-            let Some(chain) = new.filter(|_| !self.unfinished.contains(name.as_str())) else { continue };
+            let Some(chain) = new.filter(|_| !self.unfinished.chains.contains(name.as_str())) else { continue };
             match old {
                 Some(old) if old.base == chain.base => {}
                 Some(_) | None if chain.base.is_some() => {
@@ -247,17 +207,41 @@ impl<'a> Key<'a> {
     }
 }
 
+/// A map that both tables have, and the elements that only one of them has.
+struct MapChange<'a> {
+    name: &'a str,
+    spec: &'a MapSpec,
+    gone: Vec<&'a Element>,
+    come: Vec<&'a Element>,
+}
+
+fn changed_maps<'a>(old: &'a Table, new: &'a Table) -> Vec<MapChange<'a>> {
+    let both = new.maps.iter().filter_map(|(name, (spec, new))| {
+        let (_, old) = old.maps.get(name).filter(|(s, _)| s == spec)?;
+        let (gone, come) = old.changes(new);
+        Some(MapChange { name, spec, gone, come })
+    });
+    both.filter(|m| !(m.gone.is_empty() && m.come.is_empty())).collect()
+}
+
 /// A map whose elements change.
 struct ChangedMap<'a> {
     name: &'a str,
     spec: &'a MapSpec,
     /// `None` for a map that this version of tortie does not know.
     slot: Option<Slot>,
+    /// No packet looks it up yet: all of it changes before anything flips.
+    unfinished: bool,
     /// When a key changes, what it had and what it gets.
     keys: Vec<(Part, Option<&'a Element>, Option<&'a Element>)>,
 }
 
 impl<'a> ChangedMap<'a> {
+    /// Whether it says which policies govern pods, in one of the directions.
+    const fn is_endpoints(&self) -> bool {
+        matches!(self.slot, Some(Slot::Egress(_) | Slot::Ingress(_)))
+    }
+
     fn is_interval(&self) -> bool {
         self.slot.is_some_and(Slot::is_interval)
     }
@@ -295,12 +279,14 @@ impl<'a> ChangedMap<'a> {
             add: new.iter().map(|e| (*e).clone()).collect(),
         };
         if !self.is_interval() {
-            return self.keys.iter().filter(|(p, ..)| *p == part).map(single).collect();
+            let part_of = |p: Part| if self.unfinished { Part::Add } else { p };
+            return self.keys.iter().filter(|(p, ..)| part_of(*p) == part).map(single).collect();
         }
         // Ranges that are cut in another way come and go together, in their turn.
         let groups = overlapping(self.slot, self.keys.iter().map(single).collect());
         let flips = matches!(self.slot, Some(Slot::Range(_)));
         let part_of = |g: &Group| match (g.delete.is_empty(), g.add.is_empty()) {
+            _ if self.unfinished => Part::Add,
             _ if flips => Part::Flip,
             (true, _) => Part::Add,
             (_, true) => Part::Remove,

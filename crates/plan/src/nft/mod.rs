@@ -20,6 +20,7 @@ mod phase;
 mod pipeline;
 pub mod prefix;
 mod program;
+mod unfinished;
 
 use tortie_model::Direction;
 

@@ -14,7 +14,7 @@ use tortie_ruleset::{Element, Hook, Table};
 
 use super::prefix::{PathKind, Prefix};
 use super::*;
-use crate::{AttachmentPoint, Compiler, NodeFacts, Packet, Plan, PlanVerdict, PodInterface};
+use crate::{AttachmentPoint, Compiler, NodeFacts, Packet, Plan, PlanVerdict, PodInterface, Transition};
 
 /// A small generator of numbers (SplitMix64).
 struct Dice(u64);
@@ -336,33 +336,18 @@ fn every_state_between_two_plans_decides_by_the_old_or_by_the_new() {
             let transition = compiler.advance(&cluster.index(), &cluster.facts());
             let targets = lowering.advance(&transition);
             let new = &transition.after;
-            let packets = (0..25).map(|_| packet(&mut dice)).filter(|p| !forged_from_outside(new, p));
-            let packets: Vec<(Packet, [bool; 3])> = packets
-                .map(|p| {
-                    let verdicts = [&old, &transition.withdrawn, new].map(|plan| plan.evaluate(&p).is_allowed());
-                    (p, verdicts)
-                })
-                .collect();
+            let packets = judged(&mut dice, 25, &old, &transition);
             let way = phases(&at, &targets);
             waits.insert(way.iter().filter(|p| p.after_grace).count());
             for phase in &way {
                 for step in &phase.steps {
-                    for change in in_pieces(step) {
-                        if let (Step::Flip(_), Change::Elements { map, .. }) = (step, &change) {
+                    for piece in in_pieces(step) {
+                        if let (Step::Flip(_), [Change::Elements { map, .. }]) = (step, &piece[..]) {
                             assert!(!map.starts_with("cidr"), "older kernels cannot change {map} while packets use it");
                         }
-                        change.apply(&mut at);
-                        let machine = Machine::new(&at);
-                        for (packet, verdicts) in &packets {
-                            let passes = run(&machine, packet).fate == Fate::Accept;
-                            // A new pod, and one that took over an address, stays closed until it is complete.
-                            let closed = !passes && (is_new(&old, new, packet));
-                            assert!(
-                                closed || verdicts.contains(&passes),
-                                "seed {seed}: {packet:?} {verdicts:?} after {change:?}"
-                            );
-                            both_differ += usize::from(verdicts[0] != verdicts[2]);
-                        }
+                        piece.iter().for_each(|change| change.apply(&mut at));
+                        judge(&at, &packets, &old, new, &|| format!("seed {seed}, after {piece:?}"));
+                        both_differ += packets.iter().filter(|(_, verdicts)| verdicts[0] != verdicts[2]).count();
                     }
                 }
                 assert_eq!(at, phase.table, "seed {seed}");
@@ -375,6 +360,59 @@ fn every_state_between_two_plans_decides_by_the_old_or_by_the_new() {
     assert!(waits.contains(&2), "{waits:?}");
 }
 
+/// Every packet is decided as before, as after, or as between.
+fn judge(at: &Table, packets: &[(Packet, [bool; 3])], old: &Plan, new: &Plan, when: &dyn Fn() -> String) {
+    let machine = Machine::new(at);
+    for (packet, verdicts) in packets {
+        let passes = run(&machine, packet).fate == Fate::Accept;
+        // A new pod, and one that took over an address, stays closed until it is complete.
+        let closed = !passes && is_new(old, new, packet);
+        // Who sends to a pod that is gone may be governed by the new policies already; nobody is there.
+        let nobody = passes && old.endpoint(packet.destination).is_some() && new.endpoint(packet.destination).is_none();
+        assert!(closed || nobody || verdicts.contains(&passes), "{}: {packet:?} {verdicts:?}", when());
+    }
+}
+
+/// What was begun and cut short between two transactions is gone on with from what is there.
+#[test]
+fn every_state_after_a_cut_decides_by_the_old_or_by_the_new() {
+    let (mut unfinished, mut denied) = (0, 0);
+    for seed in 3000..3400 {
+        let mut dice = Dice(seed);
+        let mut cluster = Cluster::random(&mut dice);
+        let mut compiler = Compiler::new();
+        let old = compiler.compile(&cluster.index(), &cluster.facts());
+        let options = Options { port_budget: 2, ..Options::default() };
+        let mut lowering = Lowering::new(options, None);
+        let mut at = lowering.start(&old).pop().expect("a table").table;
+        cluster.change(&mut dice);
+        let transition = compiler.advance(&cluster.index(), &cluster.facts());
+        let targets = lowering.advance(&transition);
+        let packets = judged(&mut dice, 100, &old, &transition);
+        denied += packets.iter().filter(|(_, verdicts)| *verdicts == [false; 3]).count();
+        for phase in phases(&at, &targets) {
+            let pieces: Vec<Vec<Change>> = phase.steps.iter().flat_map(in_pieces).collect();
+            let cut = dice.roll(pieces.len() as u64 + 1) as usize;
+            pieces[..cut].iter().flatten().for_each(|change| change.apply(&mut at));
+            unfinished += at.chains.values().filter(|c| c.base.is_none() && c.rules.is_empty()).count();
+            for piece in steps(&at, &phase.table).iter().flat_map(in_pieces) {
+                piece.iter().for_each(|change| change.apply(&mut at));
+                let when = || format!("seed {seed}, cut at {cut}, after {piece:?}");
+                judge(&at, &packets, &old, &transition.after, &when);
+            }
+            assert_eq!(at, phase.table, "seed {seed}, cut at {cut}");
+        }
+    }
+    assert!(unfinished > 100 && denied > 1000, "{unfinished} chains without rules, {denied} packets");
+}
+
+/// Packets, and whether the plan before, the one between and the one after let them pass.
+fn judged(dice: &mut Dice, count: usize, old: &Plan, transition: &Transition) -> Vec<(Packet, [bool; 3])> {
+    let packets = (0..count).map(|_| packet(dice)).filter(|p| !forged_from_outside(&transition.after, p));
+    let plans = [old, &transition.withdrawn, &transition.after];
+    packets.map(|p| (plans.map(|plan| plan.evaluate(&p).is_allowed()), p)).map(|(verdicts, p)| (p, verdicts)).collect()
+}
+
 /// Whether an end of the packet is a pod of this node that was not there before, or not with this address.
 fn is_new(old: &Plan, new: &Plan, packet: &Packet) -> bool {
     [packet.source, packet.destination].iter().any(|ip| {
@@ -382,14 +420,21 @@ fn is_new(old: &Plan, new: &Plan, packet: &Packet) -> bool {
     })
 }
 
-/// A step as single changes: what may be in force by itself.
-fn in_pieces(step: &Step) -> Vec<Change> {
+/// What a step may be divided into when its transactions are as small as they can be. Endpoints go together, or what a
+/// policy stops to deny at one end might not be denied at the other one yet.
+fn in_pieces(step: &Step) -> Vec<Vec<Change>> {
+    let of_endpoints = |c: &Change| matches!(c, Change::Elements { map, .. } if map[1..].starts_with("prof"));
+    if let Step::Flip(changes) = step
+        && changes.iter().all(of_endpoints)
+    {
+        return vec![changes.clone()];
+    }
     let split = |change: &Change| match change {
         Change::Elements { map, spec, groups } => groups
             .iter()
-            .map(|g| Change::Elements { map: map.clone(), spec: spec.clone(), groups: vec![g.clone()] })
+            .map(|g| vec![Change::Elements { map: map.clone(), spec: spec.clone(), groups: vec![g.clone()] }])
             .collect(),
-        other => vec![other.clone()],
+        other => vec![vec![other.clone()]],
     };
     step.changes().iter().flat_map(split).collect()
 }
@@ -416,6 +461,23 @@ fn nothing_filters_before_everything_is_there() {
 }
 
 #[test]
+fn what_is_put_right_filters_again_when_the_rest_is_right() {
+    let plan = Compiler::new().compile(&small().1.index(), &small().1.facts());
+    let table = Lowering::new(Options::default(), None).start(&plan).remove(0).table;
+    let mut there = table.clone();
+    there.chains.remove("forward");
+    // Packets to this node still get there.
+    Change::SetRules { chain: "revoked".into(), replace: true, rules: vec![] }.apply(&mut there);
+    let steps = steps(&there, &table);
+    let [Step::Switch(changes)] = &steps[..] else { panic!("{steps:?}") };
+    let at = |wanted: &str| {
+        let of = |c: &Change| matches!(c, Change::SetRules { chain, .. } if chain == wanted);
+        changes.iter().position(of)
+    };
+    assert!(at("revoked").is_some() && at("revoked") < at("forward"), "{changes:?}");
+}
+
+#[test]
 fn another_process_switches_to_maps_and_chains_of_its_own() {
     let mut dice = Dice(8);
     let cluster = Cluster::random(&mut dice);
@@ -432,7 +494,7 @@ fn another_process_switches_to_maps_and_chains_of_its_own() {
     assert_eq!(way.iter().map(|p| p.after_grace).collect::<Vec<_>>(), [false, true]);
     let mut at = old.clone();
     let packets: Vec<Packet> = (0..100).map(|_| packet(&mut dice)).collect();
-    for change in way.iter().flat_map(|p| &p.steps).flat_map(in_pieces) {
+    for change in way.iter().flat_map(|p| &p.steps).flat_map(in_pieces).flatten() {
         change.apply(&mut at);
         let (machine, before) = (Machine::new(&at), Machine::new(&old));
         for packet in &packets {
@@ -464,7 +526,7 @@ fn a_map_that_fills_up_is_replaced_before_anything_changes() {
     assert_eq!(targets[0].table.maps["id6.1"], old.maps["id6.1"]);
     let mut at = old.clone();
     for phase in phases(&old, &targets) {
-        for change in phase.steps.iter().flat_map(in_pieces) {
+        for change in phase.steps.iter().flat_map(in_pieces).flatten() {
             change.apply(&mut at);
             for (map, (spec, elements)) in &at.maps {
                 let keys = elements.iter().filter(|e| matches!(e, Element::Range { .. })).count();
