@@ -4,6 +4,7 @@
 //! [`passage`] asks the plans of all nodes on the way.
 //! [`question`] turns a cell of a case into packets.
 //! [`rehearsal`] plays a case without packets.
+//! [`snapshot`] is the cluster of some manifests, as far as files tell.
 //! [`staging`] says what a cluster made of some objects consists of: which pod runs where and has which address, what
 //! is behind a Service, what DNS knows. The lab builds exactly that; offline commands reason about exactly that.
 //! [`traps`] finds policies that let in more than their author surely meant.
@@ -13,5 +14,6 @@ pub mod observation;
 pub mod passage;
 pub mod question;
 pub mod rehearsal;
+pub mod snapshot;
 pub mod staging;
 pub mod traps;

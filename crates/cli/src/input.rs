@@ -3,9 +3,9 @@
 use tortie_manifest::{Diagnostic, Disk, Expansion, LoadOptions, Loaded, load};
 
 use crate::arguments::Manifests;
-use crate::cluster::Offline;
 use crate::failure::Failure;
 use crate::terminal;
+use tortie_analysis::snapshot::Snapshot;
 
 /// Reads what `-f` names. Nothing is said yet.
 pub(crate) fn read(manifests: &Manifests) -> Loaded {
@@ -17,7 +17,7 @@ pub(crate) fn read(manifests: &Manifests) -> Loaded {
 ///
 /// # Errors
 /// When something that is or could be a policy cannot be trusted: every answer could be wrong.
-pub(crate) fn cluster(manifests: &Manifests, replicas: u32) -> Result<Offline, Failure> {
+pub(crate) fn cluster(manifests: &Manifests, replicas: u32) -> Result<Snapshot, Failure> {
     let loaded = read(manifests);
     // That cases lie among the manifests is no news here.
     let notes = loaded.notes.iter().filter(|n| n.id != "skipped-case");
@@ -25,9 +25,9 @@ pub(crate) fn cluster(manifests: &Manifests, replicas: u32) -> Result<Offline, F
     if loaded.has_untrusted_policy() {
         return Err(Failure::Untrusted("a policy cannot be trusted as it is written, so no answer could be"));
     }
-    let offline = Offline::new(&loaded, &Expansion { replicas, nodes: Vec::new() });
-    say_all(&offline.objects.notes());
-    Ok(offline)
+    let snapshot = Snapshot::new(&loaded, &Expansion { replicas, nodes: Vec::new() });
+    say_all(&snapshot.objects.notes());
+    Ok(snapshot)
 }
 
 /// Says findings, each drawn over its text.

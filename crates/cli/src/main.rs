@@ -6,7 +6,6 @@
 
 mod arguments;
 mod check;
-mod cluster;
 mod doctor;
 mod examples;
 mod explain;

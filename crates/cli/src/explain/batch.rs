@@ -12,7 +12,7 @@ use tortie_policy::{FlowVerdict, Half, PodKey, RuleRef, Side};
 
 use super::end::{End, EndError, Named, common_families};
 use super::json::decided_by;
-use crate::cluster::Offline;
+use tortie_analysis::snapshot::Snapshot;
 
 /// A line of input. Fields that are not known are refused: a misspelt one would change the question.
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ enum FlowError {
 
 /// Answers flows; remembers what flows have in common.
 pub(crate) struct Batch<'c> {
-    offline: &'c Offline,
+    snapshot: &'c Snapshot,
     namespace: String,
     isolating: HashMap<ObjectRef, Rc<str>>,
     rules: HashMap<RuleRef, Rc<str>>,
@@ -77,8 +77,8 @@ pub(crate) struct Tally {
 }
 
 impl<'c> Batch<'c> {
-    pub(crate) fn new(offline: &'c Offline, namespace: &str) -> Self {
-        Self { offline, namespace: namespace.to_owned(), isolating: HashMap::new(), rules: HashMap::new() }
+    pub(crate) fn new(snapshot: &'c Snapshot, namespace: &str) -> Self {
+        Self { snapshot, namespace: namespace.to_owned(), isolating: HashMap::new(), rules: HashMap::new() }
     }
 
     /// Answers every line of `input`; empty lines are passed over.
@@ -129,7 +129,7 @@ impl<'c> Batch<'c> {
                 Traffic { protocol, detail: flow.port.ok_or(FlowError::NoPort(protocol))? }
             }
         };
-        Ok(self.offline.index.verdict(&from_side, &to_side, traffic))
+        Ok(self.snapshot.index.verdict(&from_side, &to_side, traffic))
     }
 
     fn end(&self, text: &str) -> Result<End, FlowError> {
@@ -137,7 +137,7 @@ impl<'c> Batch<'c> {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(End::Address(canonical(ip)));
         }
-        match Named::read(self.offline, text, &self.namespace)? {
+        match Named::read(self.snapshot, text, &self.namespace)? {
             Named::Ends(mut ends) if ends.len() == 1 => Ok(ends.remove(0)),
             Named::Ends(_) => Err(FlowError::Several(text.to_owned())),
             Named::Service(_) => Err(FlowError::Service(text.to_owned())),
@@ -163,7 +163,7 @@ impl<'c> Batch<'c> {
         if said(flow.from_ip).zip(said(flow.to_ip)).is_some_and(|(a, b)| a != b) {
             return Err(no_family());
         }
-        let common = common_families(self.offline, from, to);
+        let common = common_families(self.snapshot, from, to);
         let wanted = forced.or(spoken);
         let family = match wanted {
             Some(family) if common == [None] || common.contains(&Some(family)) => Some(family),
@@ -177,13 +177,15 @@ impl<'c> Batch<'c> {
 
     fn side(&self, name: &str, end: &End, ip: Option<IpAddr>, family: Option<Family>) -> Result<Side, FlowError> {
         let Some(ip) = ip.map(canonical) else {
-            return end.side(self.offline, family).ok_or_else(|| FlowError::NoFamily(name.to_owned(), name.to_owned()));
+            return end
+                .side(self.snapshot, family)
+                .ok_or_else(|| FlowError::NoFamily(name.to_owned(), name.to_owned()));
         };
-        let side = self.offline.index.address_side(ip);
+        let side = self.snapshot.index.address_side(ip);
         let own = match end {
             End::Pod(pod) if !pod.host_network => side.pod().is_some_and(|p| PodKey::of(p) == PodKey::of(pod)),
             End::Pod(_) | End::Node(_) => end
-                .side(self.offline, Some(Family::of(ip)))
+                .side(self.snapshot, Some(Family::of(ip)))
                 .is_some_and(|s| s.node().map(|n| &n.meta.name) == side.node().map(|n| &n.meta.name)),
             End::Address(own) => *own == ip,
         };
@@ -210,7 +212,7 @@ impl<'c> Batch<'c> {
         if let Some(text) = self.rules.get(&rule) {
             return text.clone();
         }
-        let text = serde_json::to_string(&decided_by(self.offline, &rule)).expect("plain data");
+        let text = serde_json::to_string(&decided_by(self.snapshot, &rule)).expect("plain data");
         let text: Rc<str> = text.into();
         self.rules.insert(rule, text.clone());
         text

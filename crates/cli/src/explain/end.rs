@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tortie_model::{Family, Kind, Node, ObjectRef, Pod, Service, canonical};
 use tortie_policy::{PodKey, Side};
 
-use crate::cluster::Offline;
+use tortie_analysis::snapshot::Snapshot;
 
 /// One end of a flow.
 #[derive(Clone, Debug)]
@@ -48,69 +48,69 @@ fn did_you_mean(nearest: &Option<String>) -> String {
 
 impl Named {
     /// Reads a name. `namespace` is that of names without one.
-    pub(crate) fn read(offline: &Offline, text: &str, namespace: &str) -> Result<Self, EndError> {
+    pub(crate) fn read(snapshot: &Snapshot, text: &str, namespace: &str) -> Result<Self, EndError> {
         if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self::of_address(offline, canonical(ip)));
+            return Ok(Self::of_address(snapshot, canonical(ip)));
         }
         let parts: Vec<&str> = text.split('/').collect();
         if parts.iter().any(|p| p.is_empty()) {
             return Err(EndError::Shape(text.to_owned()));
         }
         match parts[..] {
-            [name] => pod(offline, namespace, name),
-            ["node", name] => match offline.index.node(name) {
+            [name] => pod(snapshot, namespace, name),
+            ["node", name] => match snapshot.index.node(name) {
                 Some(node) => Ok(Self::Ends(vec![End::Node(node.clone())])),
-                None => Err(missing(offline, "Node", text)),
+                None => Err(missing(snapshot, "Node", text)),
             },
-            [namespace, name] => pod(offline, namespace, name),
-            [namespace, "Pod", name] => pod(offline, namespace, name),
-            [namespace, "Service", name] => match offline.service(namespace, name) {
+            [namespace, name] => pod(snapshot, namespace, name),
+            [namespace, "Pod", name] => pod(snapshot, namespace, name),
+            [namespace, "Service", name] => match snapshot.service(namespace, name) {
                 Some(service) => Ok(Self::Service(service.clone())),
-                None => Err(missing(offline, "Service", text)),
+                None => Err(missing(snapshot, "Service", text)),
             },
-            [namespace, kind, name] => workload(offline, namespace, kind, name, text),
+            [namespace, kind, name] => workload(snapshot, namespace, kind, name, text),
             _ => Err(EndError::Shape(text.to_owned())),
         }
     }
 
     /// An address is whoever has it: a Service by its ClusterIP, a pod, a node, or somebody outside.
-    fn of_address(offline: &Offline, ip: IpAddr) -> Self {
+    fn of_address(snapshot: &Snapshot, ip: IpAddr) -> Self {
         let has = |s: &&Service| s.cluster_ips.iter().any(|a| canonical(*a) == ip);
-        match offline.objects.services.iter().find(has) {
+        match snapshot.objects.services.iter().find(has) {
             Some(service) => Self::Service(service.clone()),
             None => Self::Ends(vec![End::Address(ip)]),
         }
     }
 }
 
-fn pod(offline: &Offline, namespace: &str, name: &str) -> Result<Named, EndError> {
-    match offline.index.pod(&PodKey::new(namespace, name)) {
+fn pod(snapshot: &Snapshot, namespace: &str, name: &str) -> Result<Named, EndError> {
+    match snapshot.index.pod(&PodKey::new(namespace, name)) {
         Some(pod) => Ok(Named::Ends(vec![End::Pod(pod.clone())])),
-        None if offline.has_finished(namespace, name) => Err(EndError::Finished(format!("{namespace}/{name}"))),
-        None => Err(missing(offline, "Pod", &format!("{namespace}/{name}"))),
+        None if snapshot.has_finished(namespace, name) => Err(EndError::Finished(format!("{namespace}/{name}"))),
+        None => Err(missing(snapshot, "Pod", &format!("{namespace}/{name}"))),
     }
 }
 
-fn workload(offline: &Offline, namespace: &str, kind: &str, name: &str, text: &str) -> Result<Named, EndError> {
+fn workload(snapshot: &Snapshot, namespace: &str, kind: &str, name: &str, text: &str) -> Result<Named, EndError> {
     let kind = Kind::named(kind).filter(|k| k.is_workload()).ok_or_else(|| EndError::Kind(kind.to_owned()))?;
     let reference = ObjectRef::namespaced(kind, namespace, name);
-    let pods = offline.pods_of(&reference);
+    let pods = snapshot.pods_of(&reference);
     if pods.is_empty() {
-        let known = offline.store.get(&reference).is_some();
-        return Err(if known { EndError::NoPods(reference) } else { missing(offline, kind.as_str(), text) });
+        let known = snapshot.store.get(&reference).is_some();
+        return Err(if known { EndError::NoPods(reference) } else { missing(snapshot, kind.as_str(), text) });
     }
-    let indexed = pods.into_iter().filter_map(|p| offline.index.pod(&PodKey::of(p)));
+    let indexed = pods.into_iter().filter_map(|p| snapshot.index.pod(&PodKey::of(p)));
     Ok(Named::Ends(indexed.cloned().map(End::Pod).collect()))
 }
 
-fn missing(offline: &Offline, what: &'static str, name: &str) -> EndError {
+fn missing(snapshot: &Snapshot, what: &'static str, name: &str) -> EndError {
     let last = name.rsplit('/').next().unwrap_or(name);
     let near = |other: String| {
         // Somebody of the same name elsewhere is nearer than any misspelling.
         let same = other.rsplit('/').next() == Some(last);
         (if same { 0 } else { strsim::damerau_levenshtein(name, &other) }, other.len(), other)
     };
-    let nearest = offline.names().map(near).min().filter(|(d, ..)| *d <= name.len() / 3 + 1).map(|(.., n)| n);
+    let nearest = snapshot.names().map(near).min().filter(|(d, ..)| *d <= name.len() / 3 + 1).map(|(.., n)| n);
     EndError::Missing { what, name: name.to_owned(), nearest }
 }
 
@@ -125,28 +125,28 @@ impl End {
     }
 
     /// The families of which it has an address, IPv4 first. Empty when no address of it is known.
-    pub(crate) fn families(&self, offline: &Offline) -> Vec<Family> {
-        let side = |family: &Family| self.side(offline, Some(*family)).is_some_and(|s| s.ip().is_some());
+    pub(crate) fn families(&self, snapshot: &Snapshot) -> Vec<Family> {
+        let side = |family: &Family| self.side(snapshot, Some(*family)).is_some_and(|s| s.ip().is_some());
         Family::ALL.into_iter().filter(side).collect()
     }
 
     /// What policies know of it. A pod of which no address is known has a side in every family, without an address.
-    pub(crate) fn side(&self, offline: &Offline, family: Option<Family>) -> Option<Side> {
+    pub(crate) fn side(&self, snapshot: &Snapshot, family: Option<Family>) -> Option<Side> {
         match self {
-            Self::Pod(pod) => offline.index.pod_side(pod, family),
+            Self::Pod(pod) => snapshot.index.pod_side(pod, family),
             Self::Node(node) => {
-                let of = |family| offline.index.node_side(node, family);
+                let of = |family| snapshot.index.node_side(node, family);
                 family.map_or_else(|| Family::ALL.into_iter().find_map(of), of)
             }
-            Self::Address(ip) => family.is_none_or(|f| f == Family::of(*ip)).then(|| offline.index.address_side(*ip)),
+            Self::Address(ip) => family.is_none_or(|f| f == Family::of(*ip)).then(|| snapshot.index.address_side(*ip)),
         }
     }
 }
 
 /// The families in which two ends can speak: those that both have, or that one has when of the other no address is
 /// known. `[None]` when of neither an address is known; empty when they have no family in common.
-pub(crate) fn common_families(offline: &Offline, from: &End, to: &End) -> Vec<Option<Family>> {
-    let (a, b) = (from.families(offline), to.families(offline));
+pub(crate) fn common_families(snapshot: &Snapshot, from: &End, to: &End) -> Vec<Option<Family>> {
+    let (a, b) = (from.families(snapshot), to.families(snapshot));
     match (a.is_empty(), b.is_empty()) {
         (true, true) => vec![None],
         (true, false) => b.into_iter().map(Some).collect(),

@@ -10,8 +10,8 @@ use super::end::End;
 use super::excerpt::excerpt;
 use super::port::{Asked, PortError};
 use super::{region, words};
-use crate::cluster::Offline;
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
+use tortie_analysis::snapshot::Snapshot;
 
 /// A question and its answer.
 pub(crate) struct Flow {
@@ -45,18 +45,18 @@ struct HalfReason {
 
 impl Flow {
     pub(crate) fn ask(
-        offline: &Offline,
+        snapshot: &Snapshot,
         from: &End,
         to: &End,
         family: Option<Family>,
         asked: &Asked,
         via: Option<&str>,
     ) -> Result<Self, PortError> {
-        let side = |end: &End| end.side(offline, family).expect("it has a side in each of its families");
+        let side = |end: &End| end.side(snapshot, family).expect("it has a side in each of its families");
         let (from_side, to_side) = (side(from), side(to));
         let answer = match asked.traffic(to, family)? {
-            Some(traffic) => Answer::One(Box::new(offline.index.verdict(&from_side, &to_side, traffic))),
-            None => Answer::All(Box::new(offline.index.pair(&from_side, &to_side))),
+            Some(traffic) => Answer::One(Box::new(snapshot.index.verdict(&from_side, &to_side, traffic))),
+            None => Answer::All(Box::new(snapshot.index.pair(&from_side, &to_side))),
         };
         let (from, to, asked, via) = (from.clone(), to.clone(), asked.clone(), via.map(str::to_owned));
         Ok(Self { from, to, from_side, to_side, family, asked, via, answer })
@@ -127,22 +127,22 @@ impl Flow {
     }
 
     /// Everything below the headline.
-    fn body(&self, offline: &Offline) -> String {
+    fn body(&self, snapshot: &Snapshot) -> String {
         match &self.answer {
             Answer::One(verdict) => {
                 if let Some(shortcut) = verdict.shortcut {
                     return format!("  {}\n", words::shortcut(shortcut));
                 }
-                Direction::BOTH.map(|d| self.half(offline, verdict.half(d))).concat()
+                Direction::BOTH.map(|d| self.half(snapshot, verdict.half(d))).concat()
             }
             Answer::All(pair) => match pair.shortcut {
                 Some(shortcut) => format!("  {}\n", words::shortcut(shortcut)),
-                None => region::text(offline, self, pair),
+                None => region::text(snapshot, self, pair),
             },
         }
     }
 
-    fn half(&self, offline: &Offline, half: &Half) -> String {
+    fn half(&self, snapshot: &Snapshot, half: &Half) -> String {
         let direction = half.stack.direction();
         let end = self.end(direction);
         let verdict = if half.is_allowed() { styled(ALLOW, "allowed") } else { styled(DENY, "denied") };
@@ -154,13 +154,13 @@ impl Flow {
         }
         if let Some(rule) = half.decided_by() {
             let _ = writeln!(out, " by {}", words::rule_name(&rule));
-            out.push_str(&cited(offline, &rule));
+            out.push_str(&cited(snapshot, &rule));
         } else {
             let _ = writeln!(out, ": {} selected by {}, and no rule allows it", who(end), many(policies.len()));
         }
         let _ = writeln!(out, "    isolated by");
         for policy in &policies {
-            let place = offline.place_of(policy).map(|p| format!("  {}:{}", p.file.name(), p.line()));
+            let place = snapshot.place_of(policy).map(|p| format!("  {}:{}", p.file.name(), p.line()));
             let _ = writeln!(out, "      {policy}{}", styled(FAINT, place.unwrap_or_default()));
         }
         match &half.nearest {
@@ -170,7 +170,7 @@ impl Flow {
                 for line in words::near_miss(half, miss, self.peer(direction)) {
                     let _ = writeln!(out, "      - {line}");
                 }
-                out.push_str(&cited(offline, &miss.rule));
+                out.push_str(&cited(snapshot, &miss.rule));
             }
             None if !half.is_allowed() && half.decided_by().is_none() => {
                 let _ = writeln!(out, "    none of them has a rule for {direction}: they allow nothing");
@@ -184,7 +184,7 @@ impl Flow {
     }
 
     /// One line of JSON.
-    pub(crate) fn json(&self, offline: &Offline) -> Value {
+    pub(crate) fn json(&self, snapshot: &Snapshot) -> Value {
         let mut out = json!({
             "from": self.from.name(),
             "to": self.to.name(),
@@ -196,10 +196,10 @@ impl Flow {
             Answer::One(verdict) => {
                 let half = |d: Direction| {
                     let half = verdict.half(d);
-                    let mut value = super::json::half(offline, half);
+                    let mut value = super::json::half(snapshot, half);
                     value["nearest"] = match &half.nearest {
                         Some(miss) => json!({
-                            "rule": super::json::decided_by(offline, &miss.rule),
+                            "rule": super::json::decided_by(snapshot, &miss.rule),
                             "misses": words::near_miss(half, miss, self.peer(d)),
                         }),
                         None => Value::Null,
@@ -215,7 +215,7 @@ impl Flow {
             }
             Answer::All(pair) => json!({
                 "shortcut": pair.shortcut.map(super::json::shortcut),
-                "regions": region::json(offline, pair),
+                "regions": region::json(snapshot, pair),
             }),
         };
         if let (Value::Object(out), Value::Object(fields)) = (&mut out, fields) {
@@ -226,10 +226,10 @@ impl Flow {
 }
 
 /// A rule's place and text.
-pub(super) fn cited(offline: &Offline, rule: &RuleRef) -> String {
-    let Some(place) = offline.place_of_rule(rule) else { return String::new() };
+pub(super) fn cited(snapshot: &Snapshot, rule: &RuleRef) -> String {
+    let Some(place) = snapshot.place_of_rule(rule) else { return String::new() };
     let at = styled(FAINT, format_args!("{}:{}", place.file.name(), place.line()));
-    let text = offline.text_of_rule(rule).map(|p| excerpt(&p, 6)).unwrap_or_default();
+    let text = snapshot.text_of_rule(rule).map(|p| excerpt(&p, 6)).unwrap_or_default();
     format!("    {at}\n{text}")
 }
 
@@ -245,11 +245,11 @@ fn many(policies: usize) -> String {
 }
 
 /// All answers: families that agree together, pairs that are decided alike told once.
-pub(crate) fn text(offline: &Offline, flows: &[Flow]) -> String {
+pub(crate) fn text(snapshot: &Snapshot, flows: &[Flow]) -> String {
     // Families first: neighbours with the same subject and the same text.
     let mut told: Vec<(Vec<&Flow>, String)> = Vec::new();
     for flow in flows {
-        let body = flow.body(offline);
+        let body = flow.body(snapshot);
         match told.iter_mut().find(|(flows, text)| flows[0].subject() == flow.subject() && *text == body) {
             Some((flows, _)) => flows.push(flow),
             None => told.push((vec![flow], body)),

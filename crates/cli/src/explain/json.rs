@@ -5,11 +5,11 @@ use tortie_analysis::observation::DecidedBy;
 use tortie_manifest::Place;
 use tortie_policy::{Half, RuleRef, Shortcut};
 
-use crate::cluster::Offline;
+use tortie_analysis::snapshot::Snapshot;
 
 /// A rule with its place.
-pub(crate) fn decided_by(offline: &Offline, rule: &RuleRef) -> DecidedBy {
-    let place = offline.place_of_rule(rule);
+pub(crate) fn decided_by(snapshot: &Snapshot, rule: &RuleRef) -> DecidedBy {
+    let place = snapshot.place_of_rule(rule);
     DecidedBy {
         kind: rule.policy.kind.to_string(),
         namespace: rule.policy.namespace.as_ref().map(ToString::to_string),
@@ -21,9 +21,9 @@ pub(crate) fn decided_by(offline: &Offline, rule: &RuleRef) -> DecidedBy {
 }
 
 /// One direction: `{"allowed","isolating","decided_by"}`.
-pub(crate) fn half(offline: &Offline, half: &Half) -> Value {
+pub(crate) fn half(snapshot: &Snapshot, half: &Half) -> Value {
     let isolating: Vec<String> = half.isolating().iter().map(ToString::to_string).collect();
-    let decided = half.decided_by().map(|r| decided_by(offline, &r));
+    let decided = half.decided_by().map(|r| decided_by(snapshot, &r));
     json!({"allowed": half.is_allowed(), "isolating": isolating, "decided_by": decided})
 }
 

@@ -13,9 +13,9 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
 
 use crate::arguments::{Explain, Format};
-use crate::cluster::Offline;
 use crate::failure::{Failure, Outcome};
 use crate::{input, terminal};
+use tortie_analysis::snapshot::Snapshot;
 
 use end::{End, Named, common_families};
 use flow::Flow;
@@ -32,20 +32,20 @@ pub(crate) fn run(arguments: &Explain) -> Result<Outcome, Failure> {
         None => Asked::Everything,
         Some(text) => Asked::read(text).map_err(Failure::message)?,
     };
-    let offline = input::cluster(&arguments.manifests, arguments.replicas)?;
+    let snapshot = input::cluster(&arguments.manifests, arguments.replicas)?;
     let namespace = &arguments.manifests.namespace;
-    let name = |text: &str| Named::read(&offline, text, namespace).map_err(Failure::message);
-    let flows = flows(&offline, &name(from)?, &name(to)?, &asked)?;
+    let name = |text: &str| Named::read(&snapshot, text, namespace).map_err(Failure::message);
+    let flows = flows(&snapshot, &name(from)?, &name(to)?, &asked)?;
     let out = match arguments.output {
-        Format::Text => flow::text(&offline, &flows),
-        Format::Json => flows.iter().map(|f| format!("{}\n", f.json(&offline))).collect(),
+        Format::Text => flow::text(&snapshot, &flows),
+        Format::Json => flows.iter().map(|f| format!("{}\n", f.json(&snapshot))).collect(),
     };
     terminal::print(&out)?;
     Ok(Outcome::Fine)
 }
 
 /// Every pair of ends, every family that they have in common, every port that is meant.
-fn flows(offline: &Offline, from: &Named, to: &Named, asked: &Asked) -> Result<Vec<Flow>, Failure> {
+fn flows(snapshot: &Snapshot, from: &Named, to: &Named, asked: &Asked) -> Result<Vec<Flow>, Failure> {
     let Named::Ends(senders) = from else {
         return Err(Failure::message("FROM is a Service: a Service sends nothing, name the pods behind it"));
     };
@@ -53,9 +53,9 @@ fn flows(offline: &Offline, from: &Named, to: &Named, asked: &Asked) -> Result<V
         Named::Ends(ends) => (ends.clone(), vec![asked.clone()], None),
         Named::Service(service) => {
             let meta = &service.meta;
-            let backends = offline.backends(service).into_iter();
+            let backends = snapshot.backends(service).into_iter();
             let keys = backends.map(tortie_policy::PodKey::of);
-            let ends: Vec<End> = keys.filter_map(|k| offline.index.pod(&k)).cloned().map(End::Pod).collect();
+            let ends: Vec<End> = keys.filter_map(|k| snapshot.index.pod(&k)).cloned().map(End::Pod).collect();
             if ends.is_empty() {
                 let why =
                     if service.selector.is_none() { "it has no selector" } else { "no ready pod matches its selector" };
@@ -72,13 +72,13 @@ fn flows(offline: &Offline, from: &Named, to: &Named, asked: &Asked) -> Result<V
     let mut strangers = None;
     for from in senders {
         for to in &receivers {
-            let families = common_families(offline, from, to);
+            let families = common_families(snapshot, from, to);
             if families.is_empty() {
                 strangers = Some((from.name(), to.name()));
             }
             for family in families {
                 for asked in &asked {
-                    flows.push(Flow::ask(offline, from, to, family, asked, via.as_deref()).map_err(Failure::message)?);
+                    flows.push(Flow::ask(snapshot, from, to, family, asked, via.as_deref()).map_err(Failure::message)?);
                 }
             }
         }
@@ -93,8 +93,8 @@ fn bulk(arguments: &Explain, path: &str) -> Result<Outcome, Failure> {
     if path == "-" && arguments.manifests.files.iter().any(|f| f == "-") {
         return Err(Failure::message("standard input cannot be both manifests (-f -) and flows (--batch -)"));
     }
-    let offline = input::cluster(&arguments.manifests, arguments.replicas)?;
-    let mut batch = batch::Batch::new(&offline, &arguments.manifests.namespace);
+    let snapshot = input::cluster(&arguments.manifests, arguments.replicas)?;
+    let mut batch = batch::Batch::new(&snapshot, &arguments.manifests.namespace);
     let output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let tally = if path == "-" {
         batch.run(io::stdin().lock(), output)?

@@ -10,8 +10,8 @@ use tortie_policy::{Outcome, PairVerdict, RuleRef, Scope, Stack, Verdict};
 
 use super::flow::{Flow, cited};
 use super::words;
-use crate::cluster::Offline;
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
+use tortie_analysis::snapshot::Snapshot;
 
 /// What decided a region: the rules of both directions, egress first.
 type Rules = [(Verdict, Option<RuleRef>); 2];
@@ -73,7 +73,7 @@ fn range_text(protocol: IpProtocol, range: &RangeInclusive<u16>) -> String {
     }
 }
 
-pub(super) fn text(offline: &Offline, flow: &Flow, pair: &PairVerdict) -> String {
+pub(super) fn text(snapshot: &Snapshot, flow: &Flow, pair: &PairVerdict) -> String {
     let groups = grouped(pair);
     let mut out = String::new();
     for (rules, scopes) in &groups {
@@ -88,11 +88,11 @@ pub(super) fn text(offline: &Offline, flow: &Flow, pair: &PairVerdict) -> String
             match (verdict, rule) {
                 (Verdict::Allow, Some(rule)) => {
                     let _ = writeln!(out, "  {half}: allowed by {}", words::rule_name(rule));
-                    out.push_str(&cited(offline, rule));
+                    out.push_str(&cited(snapshot, rule));
                 }
                 (Verdict::Deny, Some(rule)) => {
                     let _ = writeln!(out, "  {half}: denied by {}", words::rule_name(rule));
-                    out.push_str(&cited(offline, rule));
+                    out.push_str(&cited(snapshot, rule));
                 }
                 (Verdict::Allow, None) => {
                     let _ = writeln!(out, "  {half}: allowed, {}", flow.ungoverned(direction));
@@ -100,7 +100,7 @@ pub(super) fn text(offline: &Offline, flow: &Flow, pair: &PairVerdict) -> String
                 (Verdict::Deny, None) => {
                     let _ = writeln!(out, "  {half}: denied, isolated by");
                     for policy in stack.policies() {
-                        let place = offline.place_of(&policy.object);
+                        let place = snapshot.place_of(&policy.object);
                         let place = place.map(|p| format!("  {}:{}", p.file.name(), p.line())).unwrap_or_default();
                         let _ = writeln!(out, "    {}{}", policy.object, styled(FAINT, place));
                     }
@@ -113,12 +113,12 @@ pub(super) fn text(offline: &Offline, flow: &Flow, pair: &PairVerdict) -> String
 
 /// One item a region: `{"protocol","range","allowed","egress","ingress"}`; protocol null stands for all that no other
 /// item names.
-pub(super) fn json(offline: &Offline, pair: &PairVerdict) -> Vec<Value> {
+pub(super) fn json(snapshot: &Snapshot, pair: &PairVerdict) -> Vec<Value> {
     let item = |(scope, outcome): (Scope, &(Outcome, Outcome))| {
         let rules = rules(pair, outcome);
         let half = |stack: &Stack, (verdict, rule): &(Verdict, Option<RuleRef>)| {
             let isolating: Vec<String> = stack.policies().map(|p| p.object.to_string()).collect();
-            let decided = rule.as_ref().map(|r| super::json::decided_by(offline, r));
+            let decided = rule.as_ref().map(|r| super::json::decided_by(snapshot, r));
             json!({"allowed": *verdict == Verdict::Allow, "isolating": isolating, "decided_by": decided})
         };
         let (protocol, range) = match scope {

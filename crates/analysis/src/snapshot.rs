@@ -10,15 +10,21 @@ use tortie_model::{Kind, ObjectRef, Pod, Service};
 use tortie_policy::{Delta, Index, PodKey, RuleRef, network_policy};
 
 /// Objects, where they were read, and the engine's view of them.
-pub(crate) struct Offline {
-    pub(crate) store: Store,
-    pub(crate) objects: ObjectSet,
-    pub(crate) index: Index,
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What was read, with its places.
+    pub store: Store,
+    /// What the cluster holds: workloads have made their pods.
+    pub objects: ObjectSet,
+    /// The engine's view.
+    pub index: Index,
     services: BTreeMap<PodKey, usize>,
 }
 
-impl Offline {
-    pub(crate) fn new(loaded: &Loaded, expansion: &Expansion) -> Self {
+impl Snapshot {
+    /// The cluster of what was read.
+    #[must_use]
+    pub fn new(loaded: &Loaded, expansion: &Expansion) -> Self {
         let mut store = Store::new(expansion.clone());
         store.apply(&loaded.objects);
         let objects = store.state();
@@ -34,44 +40,51 @@ impl Offline {
     }
 
     /// A Service.
-    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
         self.services.get(&PodKey::new(namespace, name)).map(|i| &self.objects.services[*i])
     }
 
     /// The pods that a Service sends to.
-    pub(crate) fn backends(&self, service: &Service) -> Vec<&Pod> {
+    #[must_use]
+    pub fn backends(&self, service: &Service) -> Vec<&Pod> {
         let Some(selector) = &service.selector else { return Vec::new() };
         let here = self.objects.pods.iter().filter(|p| p.meta.namespace == service.meta.namespace);
         here.filter(|p| selector.matches(&p.meta.labels) && (p.ready || service.publish_not_ready)).collect()
     }
 
     /// The pods that a workload makes.
-    pub(crate) fn pods_of(&self, workload: &ObjectRef) -> Vec<&Pod> {
+    #[must_use]
+    pub fn pods_of(&self, workload: &ObjectRef) -> Vec<&Pod> {
         self.objects.pods.iter().filter(|p| p.owner.as_ref() == Some(workload)).collect()
     }
 
     /// Whether a pod of this name has ended.
-    pub(crate) fn has_finished(&self, namespace: &str, name: &str) -> bool {
+    #[must_use]
+    pub fn has_finished(&self, namespace: &str, name: &str) -> bool {
         self.objects.finished.iter().any(|p| *p.meta.namespace == *namespace && *p.meta.name == *name)
     }
 
     /// Where an object begins in its file.
-    pub(crate) fn place_of(&self, object: &ObjectRef) -> Option<Place> {
+    #[must_use]
+    pub fn place_of(&self, object: &ObjectRef) -> Option<Place> {
         self.store.origin(object).map(|o| o.key_place("/metadata/name"))
     }
 
     /// Where a rule begins in its file.
-    pub(crate) fn place_of_rule(&self, rule: &RuleRef) -> Option<Place> {
+    #[must_use]
+    pub fn place_of_rule(&self, rule: &RuleRef) -> Option<Place> {
         self.store.origin(&rule.policy).map(|o| o.place(&pointer(rule)))
     }
 
     /// All that is written of a rule.
-    pub(crate) fn text_of_rule(&self, rule: &RuleRef) -> Option<Place> {
+    #[must_use]
+    pub fn text_of_rule(&self, rule: &RuleRef) -> Option<Place> {
         self.store.origin(&rule.policy).map(|o| o.whole(&pointer(rule)))
     }
 
     /// Everything that can be named as an end, for suggestions.
-    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+    pub fn names(&self) -> impl Iterator<Item = String> {
         let workloads = self.objects.workloads.iter().map(|w| {
             let r = &w.reference;
             format!("{}/{}/{}", r.namespace_str(), r.kind, r.name)
