@@ -33,6 +33,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tortie-plan", &["tortie-model", "tortie-persistent", "tortie-policy", "tortie-ruleset"]),
     ("tortie-proof", &["tortie-model", "tortie-persistent", "tortie-policy", "tortie-ruleset", "tortie-plan"]),
     ("tortie-analysis", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan"]),
+    ("tortie-connectivity", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis"]),
+    ("tortie-lint", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis", "tortie-connectivity"]),
+    ("tortie-flows", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis", "tortie-connectivity"]),
     ("tortie-netlink", &["tortie-model", "tortie-persistent", "tortie-ruleset"]),
     (
         "tortie-dataplane",
@@ -66,7 +69,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tortie-analysis",
         ],
     ),
-    ("tortie", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-plan", "tortie-analysis", "tortie-lab"]),
+    (
+        "tortie",
+        &[
+            "tortie-model",
+            "tortie-manifest",
+            "tortie-policy",
+            "tortie-plan",
+            "tortie-analysis",
+            "tortie-connectivity",
+            "tortie-lint",
+            "tortie-flows",
+            "tortie-lab",
+        ],
+    ),
     ("tortie-testkit", &["tortie-model", "tortie-manifest", "tortie-policy"]),
     ("tortie-ordeal", &["tortie-model", "tortie-manifest", "tortie-ruleset", "tortie-plan", "tortie-netlink"]),
 ];

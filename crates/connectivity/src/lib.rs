@@ -1,0 +1,1 @@
+//! Who can talk to whom, on what: all pairs of workloads, outside ranges and ingress points at once, and how two clusters differ in it.

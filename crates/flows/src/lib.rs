@@ -1,0 +1,1 @@
+//! Recorded connections: what a change would newly deny, and the least policies that allow them.

@@ -1,0 +1,1 @@
+//! Mistakes in policies that the API server accepts, each with a witness.
