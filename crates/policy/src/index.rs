@@ -376,14 +376,28 @@ impl Index {
         let Some(namespace) = self.namespaces.get(&pod.meta.namespace).filter(|_| !pod.host_network) else {
             return Stack::new(direction, []);
         };
-        let mut tiers: BTreeMap<(bool, Order, &str), TierStack> = BTreeMap::new();
         let here = self.by_namespace.get(&pod.meta.namespace).into_iter().flat_map(|list| list.iter());
         let mut governing: Vec<_> = here
             .chain(self.cluster_wide.iter())
             .filter(|(_, p)| p.rules(direction).is_some() && p.subject.selects(pod, namespace))
             .collect();
         governing.sort_by_key(|(key, _)| *key);
-        for (_, policy) in governing {
+        self.in_tiers(direction, governing.into_iter().map(|(_, p)| p))
+    }
+
+    /// What policies make together where all of them govern an endpoint, and no others do; those that leave the
+    /// direction alone do not count. Whoever knows already which policies select a pod need not look again.
+    #[must_use]
+    pub fn stack_of<'a>(&self, direction: Direction, policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> Stack {
+        let mut governing: Vec<_> = policies.into_iter().filter(|p| p.rules(direction).is_some()).collect();
+        governing.sort_by_cached_key(|p| (p.order, p.tie_break()));
+        self.in_tiers(direction, governing)
+    }
+
+    /// Policies in order, each in its tier, and the tiers in order.
+    fn in_tiers<'a>(&self, direction: Direction, policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> Stack {
+        let mut tiers: BTreeMap<(bool, Order, &str), TierStack> = BTreeMap::new();
+        for policy in policies {
             let tier = self.tiers.get(&policy.tier);
             let key = (tier.is_none(), tier.map_or(Order::NONE, |t| t.order), &*policy.tier);
             // A tier that nobody defined denies at its end: fail closed.

@@ -54,3 +54,23 @@ fn tiers_decide_alike_one_packet_at_a_time_and_all_at_once() {
         }
     }
 }
+
+/// Policies that are known to select a pod make the stack that the index finds for it.
+#[test]
+fn the_policies_of_a_pod_make_its_stack() {
+    let mut governed = 0;
+    for seed in 0..CLUSTERS {
+        let index = random::tiered_cluster(&mut Rng::new(seed)).index();
+        for pod in index.pods().filter(|p| !p.host_network) {
+            let namespace = index.namespace(&pod.meta.namespace).expect("a namespace for every pod");
+            let mut selecting: Vec<_> = index.policies().filter(|p| p.subject.selects(pod, namespace)).collect();
+            selecting.reverse();
+            for direction in tortie_model::Direction::BOTH {
+                let stack = index.stack(pod, direction);
+                assert_eq!(index.stack_of(direction, selecting.iter().copied()), stack, "seed {seed}");
+                governed += usize::from(stack.policies().count() > 1);
+            }
+        }
+    }
+    assert!(governed > 1_000, "{governed} pods were governed by several policies");
+}

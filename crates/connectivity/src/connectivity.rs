@@ -1,0 +1,404 @@
+//! Who can talk to whom, on what.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use roaring::RoaringBitmap;
+use tortie_model::{Direction, Kind};
+use tortie_policy::{EndpointSelector, Index, NamedPort, NamedPorts, Outcome, Peers, Policy, Regions, Side, Stack};
+
+use crate::addresses::Addresses;
+use crate::census::Census;
+use crate::half::{Half, World, uses_names};
+use crate::partition::{Partition, small};
+use crate::pool::{Pool, SetId};
+use crate::subject::{End, Families, Group, Name, Subject, together};
+
+/// The connectivity of a cluster: all pairs of subjects at once.
+#[derive(Debug)]
+pub struct Connectivity {
+    subjects: Vec<Subject>,
+    /// An end of each class.
+    sides: Vec<Side>,
+    /// Named ports of each class, by number.
+    ports_of: Vec<u32>,
+    ports: Vec<Vec<NamedPort>>,
+    stacks: Vec<Stack>,
+    halves: Vec<Half>,
+    /// What governs each class, by direction: a half by number.
+    governed: ByDirection<Vec<Option<u32>>>,
+    pool: Mutex<Pool>,
+}
+
+/// One for each direction.
+#[derive(Clone, Debug, Default)]
+struct ByDirection<T> {
+    egress: T,
+    ingress: T,
+}
+
+impl<T> ByDirection<T> {
+    const fn get(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::Egress => &self.egress,
+            Direction::Ingress => &self.ingress,
+        }
+    }
+
+    const fn get_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        }
+    }
+}
+
+/// What governs an end of a class in a direction, and what it decides.
+#[derive(Debug)]
+pub struct Decision<'c> {
+    /// The policies that govern it; `None` where none does.
+    pub stack: Option<&'c Stack>,
+    /// What they decide for each packet; `None` where nothing governs, which allows everything.
+    pub outcomes: Option<Regions<Outcome>>,
+}
+
+impl Connectivity {
+    /// The connectivity of a cluster.
+    #[must_use]
+    pub fn of(index: &Index) -> Self {
+        Builder::new(index).build()
+    }
+
+    /// Everybody: workloads by name, then nodes, then the world outside by address.
+    #[must_use]
+    pub fn subjects(&self) -> &[Subject] {
+        &self.subjects
+    }
+
+    /// The place of a subject among [`Self::subjects`].
+    #[must_use]
+    pub fn find(&self, name: &Name) -> Option<usize> {
+        self.subjects.binary_search_by(|s| s.name.cmp(name)).ok()
+    }
+
+    /// The packets that some pod of one subject can send to some pod of another. Equal sets are the same in memory.
+    ///
+    /// A pod reaches itself; a workload is asked about two different pods of it.
+    #[must_use]
+    pub fn allowed(&self, from: usize, to: usize) -> Arc<Regions<bool>> {
+        let mut pool = self.pool();
+        let set = self.some(&mut pool, from, to);
+        pool.set(set).clone()
+    }
+
+    /// The packets that every pod of one subject can send to every pod of another, from and to all addresses.
+    #[must_use]
+    pub fn allowed_to_all(&self, from: usize, to: usize) -> Arc<Regions<bool>> {
+        let mut pool = self.pool();
+        if self.is_loopback(from, to) {
+            return pool.set(SetId::ALL).clone();
+        }
+        let sets = self.sets(&mut pool, from, to);
+        let set = sets.into_iter().reduce(|a, b| pool.both(a, b)).unwrap_or(SetId::NONE);
+        pool.set(set).clone()
+    }
+
+    /// [`Self::allowed`] for one sender and everybody.
+    #[must_use]
+    pub fn row(&self, from: usize) -> Vec<Arc<Regions<bool>>> {
+        let mut pool = self.pool();
+        let mut row = vec![SetId::NONE; self.subjects.len()];
+        let mut egress = vec![SetId::ALL; self.sides.len()];
+        let mut ingress = vec![SetId::ALL; self.halves.len()];
+        let sender = &self.subjects[from];
+        for (group, end) in sender.ends() {
+            match self.governed.egress[end.class as usize] {
+                Some(half) => self.halves[half as usize].fill(&mut egress),
+                None => egress.fill(SetId::ALL),
+            }
+            for (set, half) in ingress.iter_mut().zip(&self.halves) {
+                *set = half.get(end.class);
+            }
+            for (to, set) in self.subjects.iter().zip(&mut row) {
+                let others = to.ends().filter(|(other, _)| !sender.is_one_pod(group, to, other));
+                for (_, other) in others.filter(|(_, o)| end.meets(o)) {
+                    let arriving = self.governed.ingress[other.class as usize];
+                    let arriving = arriving.map_or(SetId::ALL, |half| ingress[half as usize]);
+                    let both = pool.both(egress[other.class as usize], arriving);
+                    *set = pool.either(*set, both);
+                }
+            }
+        }
+        for (to, set) in row.iter_mut().enumerate() {
+            if self.goes_unasked(from, to) {
+                *set = SetId::ALL;
+            }
+        }
+        row.into_iter().map(|set| pool.set(set).clone()).collect()
+    }
+
+    /// What governs a packet from an end of one class to an end of another in a direction: the egress policies of the
+    /// sender or the ingress policies of the receiver. Classes as in [`Self::classes`].
+    #[must_use]
+    pub fn decision(&self, from: u32, to: u32, direction: Direction) -> Decision<'_> {
+        let (class, other) = match direction {
+            Direction::Egress => (from, to),
+            Direction::Ingress => (to, from),
+        };
+        let half = self.governed.get(direction)[class as usize];
+        let stack = half.map(|half| &self.stacks[self.halves[half as usize].stack as usize]);
+        let names = NamedPorts::table(&self.ports[self.ports_of[to as usize] as usize]);
+        let outcomes = stack.map(|stack| stack.regions(&self.sides[other as usize], names));
+        Decision { stack, outcomes }
+    }
+
+    /// The classes of the ends of a subject: what policies can tell apart in it.
+    pub fn classes(&self, subject: usize) -> impl Iterator<Item = u32> {
+        self.subjects[subject].ends().map(|(_, end)| end.class)
+    }
+
+    /// How many classes of ends there are in all.
+    #[must_use]
+    pub fn class_count(&self) -> usize {
+        self.sides.len()
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().expect("nobody panics while holding it")
+    }
+
+    fn some(&self, pool: &mut Pool, from: usize, to: usize) -> SetId {
+        if self.goes_unasked(from, to) {
+            return SetId::ALL;
+        }
+        self.sets(pool, from, to).into_iter().fold(SetId::NONE, |a, b| pool.either(a, b))
+    }
+
+    /// Whether some pod of one reaches some pod of the other because policy is not asked.
+    fn goes_unasked(&self, from: usize, to: usize) -> bool {
+        let (a, b) = (&self.subjects[from], &self.subjects[to]);
+        let here = |(node, families): &(u32, Families)| {
+            b.runs_on.iter().any(|(home, f)| home == node && !f.common(*families).is_empty())
+        };
+        self.is_loopback(from, to) || a.is_node.iter().any(here)
+    }
+
+    /// Whether a pod speaks to itself.
+    fn is_loopback(&self, from: usize, to: usize) -> bool {
+        let is_pod = |name: &Name| matches!(name, Name::Workload(object) if object.kind == Kind::Pod);
+        from == to && is_pod(&self.subjects[from].name)
+    }
+
+    /// What passes between each pair of ends.
+    fn sets(&self, pool: &mut Pool, from: usize, to: usize) -> Vec<SetId> {
+        let (sender, receiver) = (&self.subjects[from], &self.subjects[to]);
+        let mut out = Vec::new();
+        for (group, a) in sender.ends() {
+            let others = receiver.ends().filter(|(other, _)| !sender.is_one_pod(group, receiver, other));
+            for (_, b) in others.filter(|(_, b)| a.meets(b)) {
+                let half = |direction, class: u32, other: u32| {
+                    let half = self.governed.get(direction)[class as usize];
+                    half.map_or(SetId::ALL, |half| self.halves[half as usize].get(other))
+                };
+                let egress = half(Direction::Egress, a.class, b.class);
+                out.push(pool.both(egress, half(Direction::Ingress, b.class, a.class)));
+            }
+        }
+        out
+    }
+}
+
+/// Sets of kinds of ends, each that policies speak of once.
+struct Spoken<'p, T> {
+    numbers: HashMap<&'p T, u32>,
+    sets: Vec<RoaringBitmap>,
+}
+
+impl<'p, T: Eq + std::hash::Hash> Spoken<'p, T> {
+    fn new() -> Self {
+        Self { numbers: HashMap::new(), sets: Vec::new() }
+    }
+
+    fn number(&mut self, what: &'p T, set: impl FnOnce() -> RoaringBitmap) -> u32 {
+        *self.numbers.entry(what).or_insert_with(|| {
+            self.sets.push(set());
+            small(self.sets.len() - 1)
+        })
+    }
+}
+
+/// A policy by the numbers of what it speaks of.
+struct Lines {
+    subject: u32,
+    peers: ByDirection<Vec<u32>>,
+}
+
+/// The way from an index to its connectivity.
+struct Builder<'p> {
+    index: &'p Index,
+    census: Census<'p>,
+    policies: Vec<&'p Arc<Policy>>,
+    lines: Vec<Lines>,
+    /// By kind at first, by class in the end.
+    subjects: Vec<RoaringBitmap>,
+    peers: Vec<RoaringBitmap>,
+    /// A kind of each class.
+    kinds: Vec<u32>,
+    ports_of: Vec<u32>,
+}
+
+impl<'p> Builder<'p> {
+    fn new(index: &'p Index) -> Self {
+        let mut census = Census::of(index);
+        let policies: Vec<_> = index.policies().collect();
+        let mut subjects: Spoken<'p, EndpointSelector> = Spoken::new();
+        let mut peers: Spoken<'p, Peers> = Spoken::new();
+        let mut lines = Vec::with_capacity(policies.len());
+        for policy in &policies {
+            let subject = subjects.number(&policy.subject, || census.selected(&policy.subject));
+            let mut line = Lines { subject, peers: ByDirection::default() };
+            for direction in Direction::BOTH {
+                let rules = policy.rules(direction).into_iter().flatten();
+                let number = |rule: &'p tortie_policy::Rule| peers.number(&rule.peers, || census.meant(&rule.peers));
+                *line.peers.get_mut(direction) = rules.map(number).collect();
+            }
+            lines.push(line);
+        }
+        Self {
+            index,
+            census,
+            policies,
+            lines,
+            subjects: subjects.sets,
+            peers: peers.sets,
+            kinds: Vec::new(),
+            ports_of: Vec::new(),
+        }
+    }
+
+    fn build(mut self) -> Connectivity {
+        self.classify();
+        let mut pool = Pool::default();
+        let mut stacks = Vec::new();
+        let mut halves = Vec::new();
+        let mut governed = ByDirection::default();
+        for direction in Direction::BOTH {
+            *governed.get_mut(direction) = self.govern(direction, &mut stacks, &mut halves, &mut pool);
+        }
+        let sides = self.kinds.iter().map(|kind| self.census.side(*kind).clone()).collect();
+        let (subjects, ports) = self.census.into_parts();
+        let mut out = Connectivity {
+            subjects,
+            sides,
+            ports_of: self.ports_of,
+            ports,
+            stacks,
+            halves,
+            governed,
+            pool: Mutex::new(pool),
+        };
+        out.put_strangers_together();
+        out
+    }
+
+    /// Puts kinds together that no policy tells apart.
+    fn classify(&mut self) {
+        let census = &self.census;
+        let mut partition = Partition::by((0..small(census.len())).map(|kind| census.ports_of(kind)));
+        self.subjects.iter().chain(&self.peers).for_each(|set| partition.split(set));
+        self.kinds = partition.representatives();
+        self.ports_of = self.kinds.iter().map(|kind| census.ports_of(*kind).unwrap_or_default()).collect();
+        for set in self.subjects.iter_mut().chain(&mut self.peers) {
+            *set = set.iter().map(|kind| partition.parts()[kind as usize]).collect();
+        }
+        for subject in &mut self.census.subjects {
+            let mut groups: Vec<Group> = Vec::with_capacity(subject.groups.len());
+            let mut places: HashMap<Vec<End>, usize> = HashMap::new();
+            for mut group in std::mem::take(&mut subject.groups) {
+                let class = |end: End| End { class: partition.parts()[end.class as usize], ..end };
+                group.ends = together(group.ends.into_iter().map(class));
+                match places.get(&group.ends) {
+                    Some(place) => groups[*place].pods.extend(group.pods),
+                    None => {
+                        places.insert(group.ends.clone(), groups.len());
+                        groups.push(group);
+                    }
+                }
+            }
+            subject.groups = groups;
+        }
+    }
+
+    /// What governs each class in a direction: the number of a half.
+    fn govern(
+        &self,
+        direction: Direction,
+        stacks: &mut Vec<Stack>,
+        halves: &mut Vec<Half>,
+        pool: &mut Pool,
+    ) -> Vec<Option<u32>> {
+        let mut governing: Vec<Vec<u32>> = vec![Vec::new(); self.kinds.len()];
+        for ((policy, line), number) in self.policies.iter().zip(&self.lines).zip(0..) {
+            if policy.rules(direction).is_some() {
+                for class in &self.subjects[line.subject as usize] {
+                    governing[class as usize].push(number);
+                }
+            }
+        }
+        let numbers: HashMap<*const Policy, u32> = self.policies.iter().map(|p| Arc::as_ptr(p)).zip(0..).collect();
+        let world = World { ports_of: &self.ports_of, ports: self.census.ports() };
+        let mut known_stacks: HashMap<Vec<u32>, (u32, bool)> = HashMap::new();
+        let mut known_halves: HashMap<(u32, u32), u32> = HashMap::new();
+        let mut out = Vec::with_capacity(self.kinds.len());
+        for (policies, ports) in governing.into_iter().zip(&self.ports_of) {
+            if policies.is_empty() {
+                out.push(None);
+                continue;
+            }
+            let (stack, named) = *known_stacks.entry(policies).or_insert_with_key(|policies| {
+                let stack = self.index.stack_of(direction, policies.iter().map(|p| self.policies[*p as usize]));
+                let named = uses_names(&stack);
+                stacks.push(stack);
+                (small(stacks.len() - 1), named)
+            });
+            let own = if named && direction == Direction::Ingress { *ports } else { 0 };
+            let half = *known_halves.entry((stack, own)).or_insert_with(|| {
+                let governing = &stacks[stack as usize];
+                let lines = governing.policies().map(|p| &self.lines[numbers[&Arc::as_ptr(p)] as usize]);
+                let meant: Vec<_> =
+                    lines.flat_map(|l| l.peers.get(direction)).map(|peers| &self.peers[*peers as usize]).collect();
+                halves.push(Half::of((stack, governing), &meant, own, &world, pool));
+                small(halves.len() - 1)
+            });
+            out.push(Some(half));
+        }
+        out
+    }
+}
+
+impl Connectivity {
+    /// Pieces of the outside that policies cannot tell apart are one subject.
+    fn put_strangers_together(&mut self) {
+        let mut places: HashMap<Vec<End>, usize> = HashMap::new();
+        let mut kept: Vec<Subject> = Vec::with_capacity(self.subjects.len());
+        for subject in self.subjects.drain(..) {
+            let Name::Outside(addresses) = &subject.name else {
+                kept.push(subject);
+                continue;
+            };
+            let ends = &subject.groups[0].ends;
+            match places.get(ends) {
+                Some(place) => {
+                    let Name::Outside(known) = &mut kept[*place].name else { continue };
+                    *known = Addresses::union(known, addresses);
+                }
+                None => {
+                    places.insert(ends.clone(), kept.len());
+                    kept.push(subject);
+                }
+            }
+        }
+        kept.sort_by(|a, b| a.name.cmp(&b.name));
+        self.subjects = kept;
+    }
+}
