@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{ContainerPort, Direction, Pod};
+use tortie_model::{ContainerPort, Direction, Labels, Pod};
 use tortie_plan::{PodInterface, Problem};
-use tortie_policy::{NamedPorts, Peers, Policy, Position, Regions, Stack, Verdict};
+use tortie_policy::{NamedPorts, Peers, Policy, Position, Regions, Side, Stack, Verdict};
 use tortie_ruleset::lift::Cuts;
 use tortie_ruleset::machine::Interface;
 
@@ -68,7 +68,16 @@ impl Endpoints {
     pub(crate) fn cut_addresses(&self, claim: &Claim<'_>, cuts: &mut Cuts) {
         let pods = claim.index.pods().flat_map(|p| claim.index.addresses(p));
         let nodes = claim.index.nodes().flat_map(|n| n.addresses.iter().map(|ip| tortie_model::canonical(*ip)));
-        pods.chain(nodes).for_each(|ip| cuts.addresses(ip, ip));
+        let mut known: HashMap<Traits, u64> = HashMap::new();
+        for ip in pods.chain(nodes) {
+            if self.at(ip).is_some() {
+                cuts.addresses(ip, ip);
+                continue;
+            }
+            let next = known.len() as u64;
+            let traits = Traits::of(&claim.index.address_side(ip));
+            cuts.address(ip, *known.entry(traits).or_insert(next));
+        }
         let mut nets: BTreeSet<IpNet> = claim.facts.pod_ranges.iter().map(IpNet::trunc).collect();
         for stack in self.all.iter().flat_map(|e| &e.stacks) {
             for (_, rule) in stack.rules() {
@@ -120,6 +129,29 @@ impl Endpoints {
             }
         }
         halves
+    }
+}
+
+/// All that policies can know of an end that is no pod of this node, besides its address.
+#[derive(PartialEq, Eq, Hash)]
+enum Traits {
+    Pod { namespace: Arc<str>, labels: Labels, ports: Vec<ContainerPort>, service_account: Arc<str> },
+    Node(Arc<str>),
+    Neither,
+}
+
+impl Traits {
+    fn of(side: &Side) -> Self {
+        match (side.pod(), side.node()) {
+            (Some(pod), _) => Self::Pod {
+                namespace: pod.meta.namespace.clone(),
+                labels: pod.meta.labels.clone(),
+                ports: pod.ports.clone(),
+                service_account: pod.service_account.clone(),
+            },
+            (None, Some(node)) => Self::Node(node.meta.name.clone()),
+            (None, None) => Self::Neither,
+        }
     }
 }
 

@@ -63,7 +63,7 @@ fn main() {
         }
     }
     println!("{} MB resident", resident());
-    let wrong = node.verify().expect("read back");
+    let wrong = node.mend().expect("read back");
     assert!(wrong.is_empty(), "the kernel holds something else: {wrong:?}");
 }
 

@@ -20,12 +20,28 @@ use super::change::{Change, Group, Step};
 use super::layout::Slot;
 use super::unfinished::Unfinished;
 
-/// The steps from `old` to `new`, of which at most the last is [`Step::Collect`].
+/// The steps from `old` to `new`, of which at most the last is [`Step::Collect`]. Nothing is taken for granted of `old`:
+/// what a way that was cut short left in it is found.
 #[must_use]
 pub fn steps(old: &Table, new: &Table) -> Vec<Step> {
     let chains = old.chains.changes(&new.chains);
-    let maps: Vec<MapChange<'_>> = changed_maps(old, new);
+    let maps = changed_maps(old, new);
     let unfinished = Unfinished::of(old, &chains, maps.iter().map(|m| m.name));
+    in_order(old, new, chains, maps, unfinished)
+}
+
+/// As [`steps`], from a table at the end of a way: packets get to everything that is in it.
+pub(super) fn steps_from_whole(old: &Table, new: &Table) -> Vec<Step> {
+    in_order(old, new, old.chains.changes(&new.chains), changed_maps(old, new), Unfinished::default())
+}
+
+fn in_order<'a>(
+    old: &'a Table,
+    new: &'a Table,
+    chains: Vec<Changed<'a, String, Arc<Chain>>>,
+    maps: Vec<MapChange<'a>>,
+    unfinished: Unfinished<'a>,
+) -> Vec<Step> {
     let difference = Difference { old, new, chains, unfinished };
     let changed = difference.changed(maps);
     let mut in_order: Vec<&ChangedMap<'_>> = changed.iter().collect();

@@ -3,7 +3,7 @@
 use tortie_ruleset::Table;
 
 use super::change::Step;
-use super::difference::steps;
+use super::difference::steps_from_whole;
 use super::lowering::Target;
 
 /// Steps that follow each other without a wait.
@@ -27,7 +27,7 @@ pub fn phases(actual: &Table, targets: &[Target]) -> Vec<Phase> {
     let mut phases: Vec<Phase> = Vec::new();
     let mut at = actual.clone();
     for target in targets {
-        let mut steps = steps(&at, &target.table);
+        let mut steps = steps_from_whole(&at, &target.table);
         if matches!(steps.last(), Some(Step::Collect(_))) {
             steps.pop();
             apply(&steps, &mut at);
@@ -37,7 +37,7 @@ pub fn phases(actual: &Table, targets: &[Target]) -> Vec<Phase> {
         phases.push(Phase { after_grace: target.after_grace, steps, table: at.clone() });
     }
     if let Some(target) = targets.last() {
-        let steps = steps(&at, &target.table);
+        let steps = steps_from_whole(&at, &target.table);
         reach(&mut at, &steps, target);
         phases.push(Phase { after_grace: true, steps, table: at });
     }

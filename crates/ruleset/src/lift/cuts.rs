@@ -1,12 +1,12 @@
 //! Where somebody tells packets apart: intervals of the values of each field, in the order of their bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tortie_persistent::Set;
 
 use super::IpVersion;
 use super::register::{Byte, Field, Look, Registers, bitwise};
-use crate::{CmpOp, CtKey, Element, Expr, MetaKey, PayloadBase, Rule, Table};
+use crate::{CmpOp, CtKey, Data, Element, Expr, MetaKey, PayloadBase, Rule, Table};
 
 /// An interval of values, both ends included.
 pub(super) type Interval = (u128, u128);
@@ -91,10 +91,24 @@ pub(super) const fn width(field: Field, version: IpVersion) -> u32 {
     }
 }
 
+/// What an interval of addresses means. Addresses are told apart only by meanings, or a cluster of many pods would have
+/// as many classes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Meaning {
+    /// Itself.
+    Interval(Interval),
+    /// This, in the map of this name.
+    Element(String, Option<Data>),
+    /// This number, to whom the table is compared with.
+    Other(u64),
+}
+
 /// Where packets are told apart: by a table, and by whom it is compared with.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts {
-    pub(super) addresses: BTreeMap<IpVersion, BTreeSet<Interval>>,
+    /// With the numbers of their meanings.
+    pub(super) addresses: BTreeMap<IpVersion, BTreeSet<(Interval, usize)>>,
+    meanings: HashMap<Meaning, usize>,
     pub(super) traffic: BTreeMap<(IpVersion, Layout), BTreeSet<Rect>>,
     pub(super) inputs: BTreeSet<Interval>,
     pub(super) names: BTreeSet<Interval>,
@@ -128,7 +142,20 @@ impl Cuts {
     /// Addresses from the first to the last, of one IP version.
     pub fn addresses(&mut self, from: std::net::IpAddr, to: std::net::IpAddr) {
         let (version, from) = IpVersion::split(from);
-        self.addresses.entry(version).or_default().insert((from, IpVersion::split(to).1));
+        let interval = (from, IpVersion::split(to).1);
+        self.mean(version, interval, Meaning::Interval(interval));
+    }
+
+    /// An address that means the same as all others of this number.
+    pub fn address(&mut self, ip: std::net::IpAddr, meaning: u64) {
+        let (version, ip) = IpVersion::split(ip);
+        self.mean(version, (ip, ip), Meaning::Other(meaning));
+    }
+
+    fn mean(&mut self, version: IpVersion, interval: Interval, meaning: Meaning) {
+        let next = self.meanings.len();
+        let number = *self.meanings.entry(meaning).or_insert(next);
+        self.addresses.entry(version).or_default().insert((interval, number));
     }
 
     /// Packets of a protocol with these ports or types.
@@ -249,12 +276,19 @@ impl<'a> Scan<'a, '_> {
                 continue;
             }
             let by = protocol.and_then(|p| fields(spec).nth(p));
+            let address = matches!(field, Field::Source | Field::Destination);
+            let alone = address && spec.key.len() == 1 && disjoint(elements);
             for element in elements {
                 let Element::Range { from, to, .. } = element else { continue };
                 let ends =
                     |f: &std::ops::Range<usize>| Some((number(from.get(f.clone())?), number(to.get(f.clone())?)));
                 let Some(interval) = ends(&place) else { continue };
-                self.interval(field, interval, by.as_ref().and_then(ends));
+                if alone {
+                    let meaning = Meaning::Element(map.to_owned(), element.data().cloned());
+                    self.cuts.mean(self.version, interval, meaning);
+                } else {
+                    self.interval(field, interval, by.as_ref().and_then(ends));
+                }
             }
         }
     }
@@ -274,7 +308,7 @@ impl<'a> Scan<'a, '_> {
         };
         match field {
             Field::Source | Field::Destination => {
-                self.cuts.addresses.entry(self.version).or_default().insert((from, to));
+                self.cuts.mean(self.version, (from, to), Meaning::Interval((from, to)));
             }
             Field::Input => drop(self.cuts.inputs.insert((from, to))),
             Field::InputName => drop(self.cuts.names.insert((from, to))),
@@ -286,6 +320,22 @@ impl<'a> Scan<'a, '_> {
             Field::Mark => self.odd = true,
         }
     }
+}
+
+/// Whether no key is in two of these elements.
+fn disjoint(elements: &Set<Element>) -> bool {
+    let ranges = elements.iter().filter_map(|e| match e {
+        Element::Range { from, to, .. } => Some((from, to)),
+        Element::CatchAll { .. } => None,
+    });
+    let mut last: Option<&Vec<u8>> = None;
+    for (from, to) in ranges {
+        if last.is_some_and(|last| last >= from) || from > to {
+            return false;
+        }
+        last = Some(to);
+    }
+    true
 }
 
 /// The field that some bytes are, whole and as it is.

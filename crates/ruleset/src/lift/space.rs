@@ -38,7 +38,8 @@ impl Space {
     #[must_use]
     pub fn new(version: IpVersion, cuts: &Cuts) -> Self {
         let none = BTreeSet::new();
-        let classes = classes(cuts.addresses.get(&version).unwrap_or(&none), last(version.bits()));
+        let intervals = cuts.addresses.get(&version).unwrap_or(&none).iter().copied();
+        let classes = classes(intervals, last(version.bits()));
         let shown = SHOWN.map(|a| IpVersion::split(a.parse().expect("an address")));
         let sample = |members: &Vec<Interval>| {
             let fits =
@@ -146,14 +147,14 @@ pub(super) fn interfaces(cuts: &Cuts, known: &[Interface]) -> Vec<Interface> {
     names.extend(known.iter().map(|i| (name(i), name(i))));
     let is_known = |value: u128, of: &dyn Fn(&Interface) -> u128| known.iter().any(|i| of(i) == value);
     let mut numbers: BTreeSet<u32> = BTreeSet::new();
-    for members in classes(&inputs, last(32)) {
+    for members in classes(each(&inputs), last(32)) {
         let alone = members.len() == 1 && members[0].0 == members[0].1 && is_known(members[0].0, &number);
         let usable = members.iter().flat_map(|(from, to)| [*from, *to, to.saturating_sub(1).max(*from)]);
         let indices = usable.map(|n| u32::from_ne_bytes(u32::try_from(n).unwrap_or_default().to_be_bytes()));
         numbers.extend(indices.filter(|n| *n > 0 && !alone).take(1));
     }
     let mut texts: BTreeSet<String> = BTreeSet::new();
-    for members in classes(&names, u128::MAX) {
+    for members in classes(each(&names), u128::MAX) {
         let inside = |n: &u128| members.iter().any(|(from, to)| from <= n && n <= to);
         let samples = ["eth0", "a", "zz"].map(|s| name(&Interface { name: s.to_owned(), index: 0 }));
         let ends = members.iter().flat_map(|(from, to)| [*from, from | 0x7a << 8, *to]);
@@ -175,24 +176,37 @@ fn text(name: u128) -> Option<String> {
     (fine && bytes[..len].iter().all(u8::is_ascii_graphic)).then(|| String::from_utf8_lossy(&bytes[..len]).into_owned())
 }
 
-/// The values between all these intervals, those that lie in the same ones together.
-fn classes(intervals: &BTreeSet<Interval>, last: u128) -> Vec<Vec<Interval>> {
+/// Intervals that all mean something else.
+fn each(intervals: &BTreeSet<Interval>) -> impl Iterator<Item = (Interval, usize)> + '_ {
+    intervals.iter().copied().zip(0..)
+}
+
+/// The values between all these intervals, those of the same meanings together.
+fn classes(intervals: impl Iterator<Item = (Interval, usize)>, last: u128) -> Vec<Vec<Interval>> {
     let mut places: BTreeMap<u128, (Vec<usize>, Vec<usize>)> = [(0, <_>::default())].into();
-    for (id, (from, to)) in intervals.iter().enumerate() {
-        places.entry(*from).or_default().0.push(id);
-        if *to < last {
-            places.entry(to + 1).or_default().1.push(id);
+    for ((from, to), meaning) in intervals {
+        places.entry(from).or_default().0.push(meaning);
+        if to < last {
+            places.entry(to + 1).or_default().1.push(meaning);
         }
     }
     let ends: Vec<u128> = places.keys().skip(1).map(|p| p - 1).chain([last]).collect();
-    let mut open: BTreeSet<usize> = BTreeSet::new();
+    // With how many intervals that mean it are open.
+    let mut open: BTreeMap<usize, usize> = BTreeMap::new();
     let mut found: BTreeMap<Vec<usize>, Vec<Interval>> = BTreeMap::new();
     for ((from, (opens, closes)), to) in places.into_iter().zip(ends) {
-        open.extend(opens);
-        for id in closes {
-            open.remove(&id);
+        for meaning in opens {
+            *open.entry(meaning).or_default() += 1;
         }
-        found.entry(open.iter().copied().collect()).or_default().push((from, to));
+        for meaning in closes {
+            if let Some(count) = open.get_mut(&meaning) {
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(&meaning);
+                }
+            }
+        }
+        found.entry(open.keys().copied().collect()).or_default().push((from, to));
     }
     found.into_values().collect()
 }
