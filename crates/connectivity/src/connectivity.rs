@@ -17,6 +17,7 @@ use crate::subject::{End, Families, Group, Name, Subject, together};
 /// The connectivity of a cluster: all pairs of subjects at once.
 #[derive(Debug)]
 pub struct Connectivity {
+    index: Index,
     subjects: Vec<Subject>,
     /// An end of each class.
     sides: Vec<Side>,
@@ -69,6 +70,12 @@ impl Connectivity {
         Builder::new(index).build()
     }
 
+    /// The cluster.
+    #[must_use]
+    pub const fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// Everybody: workloads by name, then nodes, then the world outside by address.
     #[must_use]
     pub fn subjects(&self) -> &[Subject] {
@@ -98,9 +105,12 @@ impl Connectivity {
         if self.is_loopback(from, to) {
             return pool.set(SetId::ALL).clone();
         }
-        let sets = self.sets(&mut pool, from, to);
-        let set = sets.into_iter().reduce(|a, b| pool.both(a, b)).unwrap_or(SetId::NONE);
-        pool.set(set).clone()
+        let mut all = None;
+        for (a, b) in self.pairs(from, to) {
+            let set = self.between(&mut pool, a, b);
+            all = Some(all.map_or(set, |all| pool.both(all, set)));
+        }
+        pool.set(all.unwrap_or(SetId::NONE)).clone()
     }
 
     /// [`Self::allowed`] for one sender and everybody.
@@ -163,7 +173,7 @@ impl Connectivity {
         self.sides.len()
     }
 
-    fn pool(&self) -> MutexGuard<'_, Pool> {
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().expect("nobody panics while holding it")
     }
 
@@ -171,11 +181,20 @@ impl Connectivity {
         if self.goes_unasked(from, to) {
             return SetId::ALL;
         }
-        self.sets(pool, from, to).into_iter().fold(SetId::NONE, |a, b| pool.either(a, b))
+        let pairs = self.pairs(from, to);
+        self.any_of(pool, pairs)
+    }
+
+    /// What passes between some of these pairs of ends.
+    pub(crate) fn any_of<'s>(&self, pool: &mut Pool, pairs: impl IntoIterator<Item = (&'s End, &'s End)>) -> SetId {
+        pairs.into_iter().fold(SetId::NONE, |all, (a, b)| {
+            let set = self.between(pool, a, b);
+            pool.either(all, set)
+        })
     }
 
     /// Whether some pod of one reaches some pod of the other because policy is not asked.
-    fn goes_unasked(&self, from: usize, to: usize) -> bool {
+    pub(crate) fn goes_unasked(&self, from: usize, to: usize) -> bool {
         let (a, b) = (&self.subjects[from], &self.subjects[to]);
         let here = |(node, families): &(u32, Families)| {
             b.runs_on.iter().any(|(home, f)| home == node && !f.common(*families).is_empty())
@@ -189,22 +208,23 @@ impl Connectivity {
         from == to && is_pod(&self.subjects[from].name)
     }
 
-    /// What passes between each pair of ends.
-    fn sets(&self, pool: &mut Pool, from: usize, to: usize) -> Vec<SetId> {
+    /// The pairs of ends between which packets can go at all.
+    fn pairs(&self, from: usize, to: usize) -> impl Iterator<Item = (&End, &End)> {
         let (sender, receiver) = (&self.subjects[from], &self.subjects[to]);
-        let mut out = Vec::new();
-        for (group, a) in sender.ends() {
-            let others = receiver.ends().filter(|(other, _)| !sender.is_one_pod(group, receiver, other));
-            for (_, b) in others.filter(|(_, b)| a.meets(b)) {
-                let half = |direction, class: u32, other: u32| {
-                    let half = self.governed.get(direction)[class as usize];
-                    half.map_or(SetId::ALL, |half| self.halves[half as usize].get(other))
-                };
-                let egress = half(Direction::Egress, a.class, b.class);
-                out.push(pool.both(egress, half(Direction::Ingress, b.class, a.class)));
-            }
-        }
-        out
+        sender.ends().flat_map(move |(group, a)| {
+            let others = receiver.ends().filter(move |(other, _)| !sender.is_one_pod(group, receiver, other));
+            others.filter(move |(_, b)| a.meets(b)).map(move |(_, b)| (a, b))
+        })
+    }
+
+    /// What passes from one end to another.
+    fn between(&self, pool: &mut Pool, a: &End, b: &End) -> SetId {
+        let half = |direction, class: u32, other: u32| {
+            let half = self.governed.get(direction)[class as usize];
+            half.map_or(SetId::ALL, |half| self.halves[half as usize].get(other))
+        };
+        let egress = half(Direction::Egress, a.class, b.class);
+        pool.both(egress, half(Direction::Ingress, b.class, a.class))
     }
 }
 
@@ -288,6 +308,7 @@ impl<'p> Builder<'p> {
         let sides = self.kinds.iter().map(|kind| self.census.side(*kind).clone()).collect();
         let (subjects, ports) = self.census.into_parts();
         let mut out = Connectivity {
+            index: self.index.clone(),
             subjects,
             sides,
             ports_of: self.ports_of,

@@ -12,8 +12,10 @@
 //! to. Nothing is decided here.
 
 mod addresses;
+mod cause;
 mod census;
 mod connectivity;
+mod difference;
 mod half;
 mod partition;
 mod pool;
@@ -21,5 +23,7 @@ mod subject;
 mod vocabulary;
 
 pub use addresses::Addresses;
+pub use cause::{Cause, Fate};
 pub use connectivity::{Connectivity, Decision};
+pub use difference::{Change, Difference};
 pub use subject::{Families, Group, Name, Subject};
