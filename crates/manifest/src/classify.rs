@@ -122,7 +122,9 @@ pub(crate) fn classify(value: &Value<'_>) -> Class {
         || Class::Unregistered { message: format!("no kind \"{kind}\" is registered for version \"{api_version}\"") };
     // What is written almost like something that is read would be missed in silence.
     let of_ours = alike(group, NETWORKING) || (!group.is_empty() && NETWORKING.starts_with(group));
-    if (kind == "NetworkPolicy" && of_ours) || (is_builtin(group) && meant(kind).is_some()) {
+    // What no API server serves any more, and is no policy.
+    let former = kind == "Ingress" && ["extensions/v1beta1", "networking.k8s.io/v1beta1"].contains(&api_version);
+    if (kind == "NetworkPolicy" && of_ours) || (is_builtin(group) && meant(kind).is_some() && !former) {
         return unregistered();
     }
     let known_policy =
@@ -210,7 +212,17 @@ mod tests {
             assert!(matches!(of(version, kind), Class::Unregistered { .. }), "{version} {kind}");
         }
         assert!(matches!(of("serving.knative.dev/v1", "Service"), Class::Other { .. }));
-        assert!(matches!(of("networking.k8s.io/v1", "Ingress"), Class::Other { .. }));
+        assert_eq!(of("networking.k8s.io/v1", "Ingress"), Class::Object(Kind::Ingress, None));
+        assert_eq!(of("gateway.networking.k8s.io/v1beta1", "Gateway"), Class::Object(Kind::Gateway, None));
+        for (version, kind) in [
+            ("networking.k8s.io/v1beta1", "Ingress"),
+            ("extensions/v1beta1", "Ingress"),
+            ("networking.k8s.io/v1", "IngressClass"),
+            ("networking.istio.io/v1", "Gateway"),
+            ("gateway.networking.k8s.io/v1alpha2", "TCPRoute"),
+        ] {
+            assert!(matches!(of(version, kind), Class::Other { .. }), "{version} {kind}");
+        }
         assert!(matches!(of("projectcalico.org/v3", "IPPool"), Class::Other { .. }));
         for kind in ["Secret", "Event", "PodTemplate", "Endpoints", "ConfigMap", "Node"] {
             assert!(!matches!(of("v1", kind), Class::Unregistered { .. }), "{kind}");

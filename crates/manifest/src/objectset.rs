@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tortie_model::{
-    ContainerPort, Kind, Labels, Meta, Namespace, NetworkPolicy, Node, Object, ObjectRef, Phase, Pod, Protocol,
-    Service, ServicePort, TargetPort, Workload,
+    ContainerPort, EndpointSlice, Gateway, HttpRoute, Ingress, Kind, Labels, Meta, Namespace, NetworkPolicy, Node,
+    Object, ObjectRef, Phase, Pod, Protocol, ReferenceGrant, Service, ServicePort, TargetPort, Workload,
 };
 
 use crate::diagnostic::Diagnostic;
@@ -45,6 +45,16 @@ pub struct ObjectSet {
     pub network_policies: Vec<Arc<NetworkPolicy>>,
     /// Workloads, those whose pods are given included.
     pub workloads: Vec<Workload>,
+    /// Addresses behind Services, as a cluster tells them.
+    pub endpoint_slices: Vec<EndpointSlice>,
+    /// Ingresses.
+    pub ingresses: Vec<Ingress>,
+    /// Gateways.
+    pub gateways: Vec<Gateway>,
+    /// Routes of Gateways.
+    pub http_routes: Vec<HttpRoute>,
+    /// Leaves to refer across namespaces.
+    pub reference_grants: Vec<ReferenceGrant>,
 }
 
 /// Namespaces that every cluster has.
@@ -64,6 +74,11 @@ impl ObjectSet {
                 Object::Pod(p) => pods.push(p.clone()),
                 Object::Service(s) => set.services.push(s.clone()),
                 Object::NetworkPolicy(p) => set.network_policies.push(Arc::clone(p)),
+                Object::EndpointSlice(o) => set.endpoint_slices.push(o.clone()),
+                Object::Ingress(o) => set.ingresses.push(o.clone()),
+                Object::Gateway(o) => set.gateways.push(o.clone()),
+                Object::HttpRoute(o) => set.http_routes.push(o.clone()),
+                Object::ReferenceGrant(o) => set.reference_grants.push(o.clone()),
                 Object::Workload(w) => {
                     workloads.insert(w.reference.clone(), w.clone());
                 }
@@ -86,6 +101,11 @@ impl ObjectSet {
         self.finished.sort_by_key(|p| key(&p.meta));
         self.services.sort_by_key(|s| key(&s.meta));
         self.network_policies.sort_by_key(|p| key(&p.meta));
+        self.endpoint_slices.sort_by_key(|o| key(&o.meta));
+        self.ingresses.sort_by_key(|o| key(&o.meta));
+        self.gateways.sort_by_key(|o| key(&o.meta));
+        self.http_routes.sort_by_key(|o| key(&o.meta));
+        self.reference_grants.sort_by_key(|o| key(&o.meta));
     }
 
     fn imply_namespaces(&mut self) {
@@ -93,7 +113,12 @@ impl ObjectSet {
         let named = (self.pods.iter().map(|p| &p.meta))
             .chain(self.services.iter().map(|s| &s.meta))
             .chain(self.network_policies.iter().map(|p| &p.meta))
-            .chain(self.workloads.iter().map(|w| &w.meta));
+            .chain(self.workloads.iter().map(|w| &w.meta))
+            .chain(self.endpoint_slices.iter().map(|o| &o.meta))
+            .chain(self.ingresses.iter().map(|o| &o.meta))
+            .chain(self.gateways.iter().map(|o| &o.meta))
+            .chain(self.http_routes.iter().map(|o| &o.meta))
+            .chain(self.reference_grants.iter().map(|o| &o.meta));
         let missing: BTreeSet<Arc<str>> =
             named.map(|m| &m.namespace).filter(|n| !defined.contains(&***n)).map(Arc::clone).collect();
         self.namespaces.extend(missing.iter().map(|n| Namespace::new(n, &Labels::default())));
@@ -122,15 +147,14 @@ impl ObjectSet {
             protocol,
             port: number,
             target: TargetPort::Number(number),
+            node_port: None,
         };
         self.services.push(Service {
             meta: meta("kube-dns"),
             selector: Some(tortie_model::LabelSelector::match_labels([("k8s-app", "kube-dns")])),
             cluster_ips: vec![IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10))],
-            headless: false,
-            external_name: None,
-            publish_not_ready: false,
             ports: PORTS.map(port).to_vec(),
+            ..Service::default()
         });
         let selected = self
             .pods

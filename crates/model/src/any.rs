@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{Kind, Labels, Meta, Namespace, NetworkPolicy, Node, ObjectRef, Pod, Service, Workload};
+use crate::{
+    EndpointSlice, Gateway, HttpRoute, Ingress, Kind, Labels, Meta, Namespace, NetworkPolicy, Node, ObjectRef, Pod,
+    ReferenceGrant, Service, Workload,
+};
 
 /// An object of one of the kinds that tortie reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,16 @@ pub enum Object {
     Workload(Workload),
     /// A network policy.
     NetworkPolicy(Arc<NetworkPolicy>),
+    /// Addresses behind a Service.
+    EndpointSlice(EndpointSlice),
+    /// An Ingress.
+    Ingress(Ingress),
+    /// A Gateway.
+    Gateway(Gateway),
+    /// A route of Gateways.
+    HttpRoute(HttpRoute),
+    /// Leave to refer across namespaces.
+    ReferenceGrant(ReferenceGrant),
 }
 
 impl Object {
@@ -32,6 +45,11 @@ impl Object {
             Self::Service(_) => Kind::Service,
             Self::Workload(w) => w.reference.kind,
             Self::NetworkPolicy(_) => Kind::NetworkPolicy,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Ingress(_) => Kind::Ingress,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::HttpRoute(_) => Kind::HTTPRoute,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
         }
     }
 
@@ -49,6 +67,11 @@ impl Object {
             Self::Pod(p) => of(&p.meta),
             Self::Service(s) => of(&s.meta),
             Self::NetworkPolicy(p) => of(&p.meta),
+            Self::EndpointSlice(o) => of(&o.meta),
+            Self::Ingress(o) => of(&o.meta),
+            Self::Gateway(o) => of(&o.meta),
+            Self::HttpRoute(o) => of(&o.meta),
+            Self::ReferenceGrant(o) => of(&o.meta),
             Self::Workload(w) => w.reference.clone(),
         }
     }
@@ -62,6 +85,11 @@ impl Object {
             Self::Pod(p) => &p.meta.labels,
             Self::Service(s) => &s.meta.labels,
             Self::NetworkPolicy(p) => &p.meta.labels,
+            Self::EndpointSlice(o) => &o.meta.labels,
+            Self::Ingress(o) => &o.meta.labels,
+            Self::Gateway(o) => &o.meta.labels,
+            Self::HttpRoute(o) => &o.meta.labels,
+            Self::ReferenceGrant(o) => &o.meta.labels,
             Self::Workload(w) => &w.meta.labels,
         }
     }
@@ -75,6 +103,11 @@ impl Object {
             Self::Pod(p) => p.meta.labels = labels,
             Self::Service(s) => s.meta.labels = labels,
             Self::NetworkPolicy(p) => Arc::make_mut(p).meta.labels = labels,
+            Self::EndpointSlice(o) => o.meta.labels = labels,
+            Self::Ingress(o) => o.meta.labels = labels,
+            Self::Gateway(o) => o.meta.labels = labels,
+            Self::HttpRoute(o) => o.meta.labels = labels,
+            Self::ReferenceGrant(o) => o.meta.labels = labels,
             Self::Workload(w) => w.meta.labels = labels,
         }
         self

@@ -5,6 +5,7 @@
 //! document); what is here has passed it. No I/O, no async, no Kubernetes client.
 
 mod any;
+mod entry;
 mod labels;
 mod net;
 mod object;
@@ -16,12 +17,16 @@ mod template;
 mod workload;
 
 pub use any::Object;
+pub use entry::{
+    AllowedRoutes, Gateway, HttpRoute, Ingress, IngressRoute, Listener, ReferenceGrant, RouteBackend, RouteParent,
+    ServiceBackend, ServicePortRef,
+};
 pub use labels::Labels;
 pub use net::{Family, IpBlock, canonical};
 pub use object::{Kind, Meta, ObjectRef, ObjectRefError};
 pub use policy::{NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec};
 pub use port::{ContainerPort, Direction, IpProtocol, Protocol, Traffic};
 pub use selector::{LabelSelector, Operator, Requirement};
-pub use service::{Service, ServicePort, TargetPort};
+pub use service::{Endpoint, EndpointPort, EndpointSlice, Service, ServicePort, ServiceType, TargetPort};
 pub use template::{PodTemplate, Workload};
 pub use workload::{Namespace, Node, Phase, Pod};

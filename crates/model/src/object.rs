@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Labels;
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident $namespaced:literal $version:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident $namespaced:literal $version:literal $(| $other:literal)*;)*) => {
         /// The kinds that tortie knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Kind { $($(#[$doc])* $name,)* }
@@ -26,10 +26,16 @@ macro_rules! kinds {
                 match self { $(Self::$name => $namespaced,)* }
             }
 
-            /// The `apiVersion` that tortie reads.
+            /// The `apiVersion` to write.
             #[must_use]
             pub const fn api_version(self) -> &'static str {
                 match self { $(Self::$name => $version,)* }
+            }
+
+            /// Every `apiVersion` that tortie reads it in.
+            #[must_use]
+            pub const fn api_versions(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &[$version $(, $other)*],)* }
             }
         }
     };
@@ -52,12 +58,24 @@ kinds! {
     DaemonSet true "apps/v1";
     /// Source of pods.
     ReplicaSet true "apps/v1";
+    /// Source of pods, from before there were ReplicaSets.
+    ReplicationController true "v1";
     /// Source of pods that finish.
     Job true "batch/v1";
     /// Source of Jobs.
     CronJob true "batch/v1";
     /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy true "networking.k8s.io/v1";
+    /// The addresses behind a Service.
+    EndpointSlice true "discovery.k8s.io/v1";
+    /// Requests from outside the cluster, and the Services that they go to.
+    Ingress true "networking.k8s.io/v1";
+    /// Where requests enter, of the Gateway API.
+    Gateway true "gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1";
+    /// What a Gateway does with HTTP requests.
+    HTTPRoute true "gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1";
+    /// Leave for routes of other namespaces to lead to Services of this one.
+    ReferenceGrant true "gateway.networking.k8s.io/v1beta1" | "gateway.networking.k8s.io/v1";
 }
 
 impl Kind {
@@ -66,7 +84,13 @@ impl Kind {
     pub const fn is_workload(self) -> bool {
         matches!(
             self,
-            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::ReplicaSet | Self::Job | Self::CronJob
+            Self::Deployment
+                | Self::StatefulSet
+                | Self::DaemonSet
+                | Self::ReplicaSet
+                | Self::ReplicationController
+                | Self::Job
+                | Self::CronJob
         )
     }
 
@@ -79,7 +103,7 @@ impl Kind {
     /// The kind of this API version and name.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|k| k.as_str() == kind && k.api_version() == api_version)
+        Self::ALL.iter().copied().find(|k| k.as_str() == kind && k.api_versions().contains(&api_version))
     }
 }
 
@@ -188,6 +212,7 @@ mod tests {
     fn kinds_are_found_by_version_and_name() {
         assert_eq!(Kind::of("networking.k8s.io/v1", "NetworkPolicy"), Some(Kind::NetworkPolicy));
         assert_eq!(Kind::of("projectcalico.org/v3", "NetworkPolicy"), None);
+        assert_eq!(Kind::of("gateway.networking.k8s.io/v1beta1", "HTTPRoute"), Some(Kind::HTTPRoute));
         assert_eq!(ObjectRef::namespaced(Kind::Pod, "a", "b").to_string(), "Pod/a/b");
     }
 

@@ -1,4 +1,5 @@
-//! Sources of pods: what a Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob would run.
+//! Sources of pods: what a Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job or CronJob would
+//! run.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! From JSON values that passed validation to the model. Nothing here can fail: what is missing has its default.
 
+mod entry;
 mod meta;
 mod networkpolicy;
 mod pod;
@@ -23,8 +24,17 @@ pub(crate) fn object(kind: Kind, value: &Value<'_>, namespace: &str, name: Optio
         Kind::Pod => Object::Pod(pod::pod(meta, value)),
         Kind::Service => Object::Service(service::service(meta, value)),
         Kind::NetworkPolicy => Object::NetworkPolicy(Arc::new(networkpolicy::policy(meta, value))),
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job | Kind::CronJob => {
-            Object::Workload(workload::workload(kind, meta, value))
-        }
+        Kind::EndpointSlice => Object::EndpointSlice(service::endpoint_slice(meta, value)),
+        Kind::Ingress => Object::Ingress(entry::ingress(meta, value)),
+        Kind::Gateway => Object::Gateway(entry::gateway(meta, value)),
+        Kind::HTTPRoute => Object::HttpRoute(entry::http_route(meta, value)),
+        Kind::ReferenceGrant => Object::ReferenceGrant(entry::reference_grant(meta, value)),
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::Job
+        | Kind::CronJob => Object::Workload(workload::workload(kind, meta, value)),
     }
 }

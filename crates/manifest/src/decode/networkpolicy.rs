@@ -68,7 +68,8 @@ pub(super) fn protocol(port: &Value<'_>) -> Protocol {
     text(port, "protocol").parse().unwrap_or(Protocol::Tcp)
 }
 
-fn selector(selector: &Value<'_>) -> LabelSelector {
+/// A label selector.
+pub(super) fn selector(selector: &Value<'_>) -> LabelSelector {
     let labels = texts(selector, "matchLabels").map(|(k, v)| Requirement::new(k, Operator::In, [v]));
     let expressions = items(selector, "matchExpressions").iter().map(|e| {
         let operator = match text(e, "operator") {

@@ -7,6 +7,7 @@
 pub(crate) mod advice;
 mod cause;
 mod cidr;
+mod entry;
 mod label;
 mod metadata;
 mod name;

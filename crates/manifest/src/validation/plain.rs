@@ -3,9 +3,9 @@
 use crate::value::Value;
 use tortie_model::Kind;
 
-use super::{Cause, Path, items, label, member, metadata, name, text};
+use super::{Cause, Path, entry, items, label, member, metadata, name, text};
 
-const RANGE: &str = "must be between 1 and 65535, inclusive";
+pub(super) const RANGE: &str = "must be between 1 and 65535, inclusive";
 
 /// Metadata, labels, ports and addresses of an object.
 pub(super) fn validate(kind: Kind, value: &Value<'_>, causes: &mut Vec<Cause>) {
@@ -19,7 +19,11 @@ pub(super) fn validate(kind: Kind, value: &Value<'_>, causes: &mut Vec<Cause>) {
     let path = root.child("spec");
     let spec = member(value, "spec").unwrap_or(&Value::Null);
     match kind {
-        Kind::Namespace | Kind::NetworkPolicy => {}
+        Kind::Namespace | Kind::NetworkPolicy | Kind::ReferenceGrant => {}
+        Kind::EndpointSlice => endpoint_slice(value, causes),
+        Kind::Ingress => entry::ingress(spec, &path, causes),
+        Kind::Gateway => entry::gateway(spec, &path, causes),
+        Kind::HTTPRoute => entry::http_route(spec, &path, causes),
         Kind::Node => node(value, causes),
         Kind::Pod => {
             pod_spec(spec, &path, causes);
@@ -32,7 +36,12 @@ pub(super) fn validate(kind: Kind, value: &Value<'_>, causes: &mut Vec<Cause>) {
             let value = member(spec, "jobTemplate").and_then(|j| member(j, "spec")).unwrap_or(&Value::Null);
             template(value, &job, causes);
         }
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job => {
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::Job => {
             for field in ["replicas", "parallelism", "completions"] {
                 if let Some(n) = member(spec, field).and_then(Value::as_i64).filter(|n| *n < 0) {
                     let path = path.child(field);
@@ -132,6 +141,28 @@ fn node(node: &Value<'_>, causes: &mut Vec<Cause>) {
     let list = path.child("podCIDRs");
     for (i, cidr) in items(spec, "podCIDRs").iter().enumerate() {
         block(cidr.as_str().unwrap_or_default(), &list.index(i), causes);
+    }
+}
+
+fn endpoint_slice(slice: &Value<'_>, causes: &mut Vec<Cause>) {
+    let root = Path::ROOT;
+    // `FQDN` is deprecated, and nothing sends to names.
+    let names = text(slice, "addressType") == "FQDN";
+    let endpoints = root.child("endpoints");
+    for (i, endpoint) in items(slice, "endpoints").iter().enumerate().filter(|_| !names) {
+        let path = endpoints.index(i);
+        let list = path.child("addresses");
+        for (i, ip) in items(endpoint, "addresses").iter().enumerate() {
+            address(ip.as_str().unwrap_or_default(), &list.index(i), causes);
+        }
+    }
+    let ports = root.child("ports");
+    for (i, port) in items(slice, "ports").iter().enumerate() {
+        let path = ports.index(i);
+        if let Some(n) = member(port, "port").and_then(Value::as_i64).filter(|n| !(1..=65535).contains(n)) {
+            causes.push(Cause::invalid_raw(&path.child("port"), n, RANGE));
+        }
+        protocol(port, &path, causes);
     }
 }
 

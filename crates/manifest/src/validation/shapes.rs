@@ -2,6 +2,7 @@
 
 use tortie_model::Kind;
 
+use super::entry;
 use super::schema::{INT32, INT64, LABELS, Shape, Struct, TEXT, TEXTS};
 
 /// The struct of a kind.
@@ -12,12 +13,22 @@ pub(super) fn of(kind: Kind) -> &'static Struct {
         Kind::Node => &NODE,
         Kind::Pod => &POD,
         Kind::Service => &SERVICE,
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job => &WORKLOAD,
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::Job => &WORKLOAD,
+        Kind::EndpointSlice => &ENDPOINT_SLICE,
+        Kind::Ingress => &entry::INGRESS,
+        Kind::Gateway => &entry::GATEWAY,
+        Kind::HTTPRoute => &entry::HTTP_ROUTE,
+        Kind::ReferenceGrant => &entry::REFERENCE_GRANT,
         Kind::CronJob => &CRON_JOB,
     }
 }
 
-const META: Shape = Shape::Struct(&OBJECT_META);
+pub(super) const META: Shape = Shape::Struct(&OBJECT_META);
 
 static OBJECT_META: Struct = Struct {
     name: "ObjectMeta",
@@ -68,8 +79,8 @@ static MANAGED: Struct = Struct {
     ],
 };
 
-const VERSION: (&str, Shape) = ("apiVersion", TEXT);
-const KIND: (&str, Shape) = ("kind", TEXT);
+pub(super) const VERSION: (&str, Shape) = ("apiVersion", TEXT);
+pub(super) const KIND: (&str, Shape) = ("kind", TEXT);
 
 static NETWORK_POLICY: Struct = Struct {
     name: "NetworkPolicy",
@@ -120,7 +131,7 @@ static PEER: Struct = Struct {
 static IP_BLOCK: Struct =
     Struct { name: "IPBlock", go_type: "v1.IPBlock", fields: &[("cidr", TEXT), ("except", TEXTS)] };
 
-const SELECTOR: Shape = Shape::Struct(&LABEL_SELECTOR);
+pub(super) const SELECTOR: Shape = Shape::Struct(&LABEL_SELECTOR);
 
 static LABEL_SELECTOR: Struct = Struct {
     name: "LabelSelector",
@@ -232,7 +243,13 @@ static POD_CONDITION: Struct = Struct {
 static SERVICE: Struct = Struct {
     name: "Service",
     go_type: "v1.Service",
-    fields: &[VERSION, KIND, ("metadata", META), ("spec", Shape::Struct(&SERVICE_SPEC))],
+    fields: &[
+        VERSION,
+        KIND,
+        ("metadata", META),
+        ("spec", Shape::Struct(&SERVICE_SPEC)),
+        ("status", Shape::Struct(&SERVICE_STATUS)),
+    ],
 };
 
 static SERVICE_SPEC: Struct = Struct {
@@ -245,6 +262,9 @@ static SERVICE_SPEC: Struct = Struct {
         ("type", Shape::Text("v1.ServiceType")),
         ("externalName", TEXT),
         ("publishNotReadyAddresses", Shape::Bool),
+        ("externalIPs", TEXTS),
+        ("loadBalancerSourceRanges", TEXTS),
+        ("externalTrafficPolicy", Shape::Text("v1.ServiceExternalTrafficPolicy")),
         ("ports", Shape::List("[]v1.ServicePort", &Shape::Struct(&SERVICE_PORT))),
     ],
 };
@@ -252,7 +272,66 @@ static SERVICE_SPEC: Struct = Struct {
 static SERVICE_PORT: Struct = Struct {
     name: "ServicePort",
     go_type: "v1.ServicePort",
-    fields: &[("name", TEXT), ("protocol", PROTOCOL), ("port", INT32), ("targetPort", Shape::IntOrString)],
+    fields: &[
+        ("name", TEXT),
+        ("protocol", PROTOCOL),
+        ("port", INT32),
+        ("targetPort", Shape::IntOrString),
+        ("nodePort", INT32),
+    ],
+};
+
+static SERVICE_STATUS: Struct = Struct {
+    name: "ServiceStatus",
+    go_type: "v1.ServiceStatus",
+    fields: &[("loadBalancer", Shape::Struct(&BALANCER))],
+};
+
+static BALANCER: Struct = Struct {
+    name: "LoadBalancerStatus",
+    go_type: "v1.LoadBalancerStatus",
+    fields: &[("ingress", Shape::List("[]v1.LoadBalancerIngress", &Shape::Struct(&BALANCER_INGRESS)))],
+};
+
+static BALANCER_INGRESS: Struct =
+    Struct { name: "LoadBalancerIngress", go_type: "v1.LoadBalancerIngress", fields: &[("ip", TEXT)] };
+
+static ENDPOINT_SLICE: Struct = Struct {
+    name: "EndpointSlice",
+    go_type: "v1.EndpointSlice",
+    fields: &[
+        VERSION,
+        KIND,
+        ("metadata", META),
+        ("addressType", Shape::Text("v1.AddressType")),
+        ("endpoints", Shape::List("[]v1.Endpoint", &Shape::Struct(&ENDPOINT))),
+        ("ports", Shape::List("[]v1.EndpointPort", &Shape::Struct(&ENDPOINT_PORT))),
+    ],
+};
+
+static ENDPOINT: Struct = Struct {
+    name: "Endpoint",
+    go_type: "v1.Endpoint",
+    fields: &[
+        ("addresses", TEXTS),
+        ("conditions", Shape::Struct(&ENDPOINT_CONDITIONS)),
+        ("targetRef", Shape::Struct(&OBJECT_REFERENCE)),
+    ],
+};
+
+static ENDPOINT_CONDITIONS: Struct =
+    Struct { name: "EndpointConditions", go_type: "v1.EndpointConditions", fields: &[("ready", Shape::Bool)] };
+
+static OBJECT_REFERENCE: Struct = Struct {
+    name: "ObjectReference",
+    go_type: "v1.ObjectReference",
+    fields: &[("kind", TEXT), ("namespace", TEXT), ("name", TEXT)],
+};
+
+static ENDPOINT_PORT: Struct = Struct {
+    name: "EndpointPort",
+    go_type: "v1.EndpointPort",
+    fields: &[("name", TEXT), ("protocol", PROTOCOL), ("port", INT32)],
 };
 
 static WORKLOAD: Struct = Struct {
