@@ -1,5 +1,7 @@
 //! Answers about a cluster without one.
 //!
+//! [`backend`] is what Services lead to.
+//! [`ingress`] finds the ways by which requests from outside reach pods.
 //! [`observation`] is what a probe was expected to say and what it said.
 //! [`passage`] asks the plans of all nodes on the way.
 //! [`question`] turns a cell of a case into packets.
@@ -10,6 +12,8 @@
 //! [`traps`] finds policies that let in more than their author surely meant.
 
 pub mod address;
+pub mod backend;
+pub mod ingress;
 pub mod observation;
 pub mod passage;
 pub mod question;
