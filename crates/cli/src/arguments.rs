@@ -17,6 +17,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Lab(crate::lab::arguments::Lab),
     Test(Test),
+    Connectivity(crate::connectivity::arguments::Connectivity),
     Explain(Explain),
     Check(Check),
     Examples(Examples),

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod check;
+mod connectivity;
 mod doctor;
 mod examples;
 mod explain;
@@ -14,6 +15,7 @@ mod input;
 mod lab;
 mod matrix;
 mod play;
+mod progress;
 mod report;
 mod terminal;
 mod test;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         None => welcome::run(),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Connectivity(args)) => connectivity::run(&args),
         Some(Command::Examples(args)) => examples::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Doctor) => doctor::run(),

@@ -31,6 +31,9 @@ pub struct Connectivity {
     pool: Mutex<Pool>,
 }
 
+/// What some pods can send to some, and every pod to every.
+pub(crate) type SomeAndEvery = (Arc<Regions<bool>>, Arc<Regions<bool>>);
+
 /// One for each direction.
 #[derive(Clone, Debug, Default)]
 struct ByDirection<T> {
@@ -101,16 +104,39 @@ impl Connectivity {
     /// The packets that every pod of one subject can send to every pod of another, from and to all addresses.
     #[must_use]
     pub fn allowed_to_all(&self, from: usize, to: usize) -> Arc<Regions<bool>> {
-        let mut pool = self.pool();
         if self.is_loopback(from, to) {
-            return pool.set(SetId::ALL).clone();
+            return self.pool().set(SetId::ALL).clone();
         }
-        let mut all = None;
-        for (a, b) in self.pairs(from, to) {
-            let set = self.between(&mut pool, a, b);
-            all = Some(all.map_or(set, |all| pool.both(all, set)));
+        let nothing = || self.pool().set(SetId::NONE).clone();
+        self.between_groups((from, None), (to, None)).map_or_else(nothing, |(_, every)| every)
+    }
+
+    /// What some pods of two subjects can send to some, and every pod to every: of one group of pods, or of all; nothing
+    /// where they have no address family in common. A pod is not asked about itself.
+    pub(crate) fn between_groups(
+        &self,
+        (from, group): (usize, Option<usize>),
+        (to, other): (usize, Option<usize>),
+    ) -> Option<SomeAndEvery> {
+        let mut pool = self.pool();
+        let subjects = [(from, group), (to, other)].map(|(place, group)| (&self.subjects[place], group));
+        let of = |(subject, group): (&Subject, Option<usize>), g: &Group| {
+            group.is_none_or(|group| std::ptr::eq(&subject.groups[group], g))
+        };
+        let (mut some, mut every) = (SetId::NONE, None);
+        for (a, x) in subjects[0].0.ends().filter(|(g, _)| of(subjects[0], g)) {
+            for (b, y) in subjects[1].0.ends().filter(|(g, _)| of(subjects[1], g)) {
+                if x.meets(y) && !subjects[0].0.is_one_pod(a, subjects[1].0, b) {
+                    let set = self.between(&mut pool, x, y);
+                    some = pool.either(some, set);
+                    every = Some(every.map_or(set, |every| pool.both(every, set)));
+                }
+            }
         }
-        pool.set(all.unwrap_or(SetId::NONE)).clone()
+        if self.is_local(from, to) {
+            some = SetId::ALL;
+        }
+        Some((pool.set(some).clone(), pool.set(every?).clone()))
     }
 
     /// [`Self::allowed`] for one sender and everybody.
@@ -129,12 +155,16 @@ impl Connectivity {
             for (set, half) in ingress.iter_mut().zip(&self.halves) {
                 *set = half.get(end.class);
             }
+            // Many receivers are of one class.
+            let mut cells = vec![None; self.sides.len()];
             for (to, set) in self.subjects.iter().zip(&mut row) {
                 let others = to.ends().filter(|(other, _)| !sender.is_one_pod(group, to, other));
                 for (_, other) in others.filter(|(_, o)| end.meets(o)) {
-                    let arriving = self.governed.ingress[other.class as usize];
-                    let arriving = arriving.map_or(SetId::ALL, |half| ingress[half as usize]);
-                    let both = pool.both(egress[other.class as usize], arriving);
+                    let class = other.class as usize;
+                    let both = *cells[class].get_or_insert_with(|| {
+                        let arriving = self.governed.ingress[class].map_or(SetId::ALL, |half| ingress[half as usize]);
+                        pool.both(egress[class], arriving)
+                    });
                     *set = pool.either(*set, both);
                 }
             }
@@ -167,6 +197,12 @@ impl Connectivity {
         self.subjects[subject].ends().map(|(_, end)| end.class)
     }
 
+    /// Whether some policy governs every pod of a subject in a direction.
+    #[must_use]
+    pub fn is_isolated(&self, subject: usize, direction: Direction) -> bool {
+        self.classes(subject).all(|class| self.governed.get(direction)[class as usize].is_some())
+    }
+
     /// How many classes of ends there are in all.
     #[must_use]
     pub fn class_count(&self) -> usize {
@@ -195,11 +231,16 @@ impl Connectivity {
 
     /// Whether some pod of one reaches some pod of the other because policy is not asked.
     pub(crate) fn goes_unasked(&self, from: usize, to: usize) -> bool {
+        self.is_loopback(from, to) || self.is_local(from, to)
+    }
+
+    /// Whether a node speaks to a pod that it runs.
+    fn is_local(&self, from: usize, to: usize) -> bool {
         let (a, b) = (&self.subjects[from], &self.subjects[to]);
         let here = |(node, families): &(u32, Families)| {
             b.runs_on.iter().any(|(home, f)| home == node && !f.common(*families).is_empty())
         };
-        self.is_loopback(from, to) || a.is_node.iter().any(here)
+        a.is_node.iter().any(here)
     }
 
     /// Whether a pod speaks to itself.

@@ -12,18 +12,24 @@
 //! to. Nothing is decided here.
 
 mod addresses;
+mod blocks;
 mod cause;
 mod census;
 mod connectivity;
 mod difference;
 mod half;
+pub mod packets;
 mod partition;
+mod pattern;
 mod pool;
 mod subject;
+mod view;
 mod vocabulary;
 
 pub use addresses::Addresses;
 pub use cause::{Cause, Fate};
 pub use connectivity::{Connectivity, Decision};
 pub use difference::{Change, Difference};
+pub use pattern::{Pattern, PatternError};
 pub use subject::{Families, Group, Name, Subject};
+pub use view::{By, Cell, Entry, Member, Party, Selection, View};

@@ -142,6 +142,14 @@ impl Subject {
         Self { name, groups: Vec::new(), is_node: Vec::new(), runs_on: Vec::new() }
     }
 
+    /// Whether policies treat all its pods alike, at all of their addresses.
+    #[must_use]
+    pub fn is_uniform(&self) -> bool {
+        matches!(&self.groups[..], [group] if group.ends.len() == 1)
+            && self.is_node.is_empty()
+            && self.runs_on.is_empty()
+    }
+
     /// All its ends, each with its group.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (&Group, &End)> {
         self.groups.iter().flat_map(|group| group.ends.iter().map(move |end| (group, end)))
