@@ -1,10 +1,10 @@
 //! Who can talk to whom, on what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use roaring::RoaringBitmap;
-use tortie_model::{Direction, Kind};
+use tortie_model::{Direction, Kind, ObjectRef};
 use tortie_policy::{EndpointSelector, Index, NamedPort, NamedPorts, Outcome, Peers, Policy, Regions, Side, Stack};
 
 use crate::addresses::Addresses;
@@ -185,9 +185,8 @@ impl Connectivity {
             Direction::Egress => (from, to),
             Direction::Ingress => (to, from),
         };
-        let half = self.governed.get(direction)[class as usize];
-        let stack = half.map(|half| &self.stacks[self.halves[half as usize].stack as usize]);
-        let names = NamedPorts::table(&self.ports[self.ports_of[to as usize] as usize]);
+        let stack = self.stack_of(class, direction);
+        let names = self.named_ports(to);
         let outcomes = stack.map(|stack| stack.regions(&self.sides[other as usize], names));
         Decision { stack, outcomes }
     }
@@ -207,6 +206,33 @@ impl Connectivity {
     #[must_use]
     pub fn class_count(&self) -> usize {
         self.sides.len()
+    }
+
+    /// What governs a class in a direction.
+    pub(crate) fn stack_of(&self, class: u32, direction: Direction) -> Option<&Stack> {
+        let half = self.governed.get(direction)[class as usize]?;
+        Some(&self.stacks[self.halves[half as usize].stack as usize])
+    }
+
+    /// The named ports of a class.
+    pub(crate) fn named_ports(&self, class: u32) -> NamedPorts<'_> {
+        NamedPorts::table(&self.ports[self.ports_of[class as usize] as usize])
+    }
+
+    /// An end of a class.
+    pub(crate) fn side(&self, class: u32) -> &Side {
+        &self.sides[class as usize]
+    }
+
+    /// Whether a selector that some rule uses selects a pod of the cluster.
+    pub(crate) fn selects_somebody(&self, selector: &EndpointSelector) -> bool {
+        let selects = |side: &Side| side.pod().zip(side.namespace()).is_some_and(|(p, n)| selector.selects(p, n));
+        self.sides.iter().any(selects)
+    }
+
+    /// The policies that govern some pod.
+    pub(crate) fn employed(&self) -> HashSet<&ObjectRef> {
+        self.stacks.iter().flat_map(Stack::policies).map(|policy| &policy.object).collect()
     }
 
     pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {

@@ -1,0 +1,321 @@
+//! What policies leave open to pods that are not there.
+//!
+//! A selector opens a door to every pod that will ever carry its labels. For each end, each selector in the rules that
+//! govern it is taken for all pods that it selects, and asked what *every* one of them could do, whatever its other
+//! labels are. Policies that select no pod of the cluster are asked for the pods that they would select.
+//!
+//! Only the policies of the one end are asked: nothing is known of those of a pod that is not there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tortie_model::{Direction, LabelSelector, Namespace, Operator, Requirement};
+use tortie_policy::{
+    Action, EndpointSelector, Index, NamedPorts, NamespaceMatch, Peers, Policy, Position, Regions, Rule, Stack, Verdict,
+};
+
+use crate::Connectivity;
+use crate::packets;
+use crate::subject::Name;
+
+/// Somebody who is in the cluster, or pods of a kind that may come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Anybody {
+    /// A subject.
+    Subject(Name),
+    /// Every pod that this selects.
+    Pods(EndpointSelector),
+}
+
+/// What one end leaves open to others.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The end whose policies were asked.
+    pub who: Anybody,
+    /// Whether packets are to it (ingress) or from it.
+    pub direction: Direction,
+    /// The other end.
+    pub whom: Anybody,
+    /// What passes.
+    pub packets: Arc<Regions<bool>>,
+    /// Whether a pod of the cluster stands for all pods at the other end: their selector asks for plain equality, and
+    /// selects it. What they could do, it can do, so that nothing new is told here.
+    pub is_told: bool,
+}
+
+/// All pods of all namespaces.
+#[must_use]
+pub const fn all_pods() -> EndpointSelector {
+    EndpointSelector {
+        namespaces: NamespaceMatch::Matching(LabelSelector::everything()),
+        pods: LabelSelector::everything(),
+    }
+}
+
+/// What all ends of a cluster leave open to pods that are not there.
+#[must_use]
+pub fn exposure(connectivity: &Connectivity) -> Vec<Opening> {
+    let mut out = Vec::new();
+    let asker = Asker { connectivity, index: connectivity.index() };
+    let mut known: BTreeMap<(usize, Direction), Openings> = BTreeMap::new();
+    for (place, subject) in connectivity.subjects().iter().enumerate() {
+        if !matches!(subject.name, Name::Workload(_)) {
+            continue;
+        }
+        for direction in Direction::BOTH {
+            let mut all = Openings::new();
+            for class in connectivity.classes(place) {
+                let key = (class as usize, direction);
+                let opened = known.entry(key).or_insert_with(|| asker.of_class(class, direction));
+                for (whom, set) in opened.iter() {
+                    let sum = all.entry(whom.clone()).or_insert_with(|| set.clone());
+                    *sum = Arc::new(sum.zip(set, |a, b| *a || *b));
+                }
+            }
+            let who = Anybody::Subject(subject.name.clone());
+            let opening = |(whom, packets)| {
+                let is_told = asker.is_here(&whom);
+                Opening { who: who.clone(), direction, whom: Anybody::Pods(whom), packets, is_told }
+            };
+            out.extend(all.into_iter().map(opening));
+        }
+    }
+    asker.of_policies_without_pods(&mut out);
+    out
+}
+
+/// What passes, by the pods at the other end.
+pub(crate) type Openings = BTreeMap<EndpointSelector, Arc<Regions<bool>>>;
+
+/// What a class of ends leaves open to pods that are not there.
+pub(crate) fn of_class(connectivity: &Connectivity, class: u32, direction: Direction) -> Openings {
+    Asker { connectivity, index: connectivity.index() }.of_class(class, direction)
+}
+
+struct Asker<'c> {
+    connectivity: &'c Connectivity,
+    index: &'c Index,
+}
+
+impl Asker<'_> {
+    /// What a class of ends leaves open.
+    fn of_class(&self, class: u32, direction: Direction) -> Openings {
+        let names = match direction {
+            // The ports of a pod that is not there have no names.
+            Direction::Egress => NamedPorts::NONE,
+            Direction::Ingress => self.connectivity.named_ports(class),
+        };
+        match self.connectivity.stack_of(class, direction) {
+            Some(stack) => self.of_stack(stack, names),
+            None => [(all_pods(), Arc::new(Regions::uniform(true)))].into(),
+        }
+    }
+
+    /// What a stack leaves open to each selector in its rules, and to all pods; less what all pods may do anyway.
+    fn of_stack(&self, stack: &Stack, names: NamedPorts<'_>) -> Openings {
+        let passes = |whom: &EndpointSelector| {
+            let matched: Vec<Position> =
+                stack.rules().filter(|(_, rule)| self.concerns(rule, whom)).map(|(position, _)| position).collect();
+            Arc::new(stack.resolve(&matched, names).map(|o| o.verdict == Verdict::Allow))
+        };
+        let everybody = passes(&all_pods());
+        let mut out = Openings::new();
+        for whom in stack.rules().flat_map(|(_, rule)| selectors(rule)).collect::<BTreeSet<_>>() {
+            let set = passes(whom);
+            if set != everybody && packets::any(&set) && is_possible(whom) {
+                out.insert(whom.clone(), set);
+            }
+        }
+        if packets::any(&everybody) {
+            out.insert(all_pods(), everybody);
+        }
+        out
+    }
+
+    /// Whether a rule speaks of pods that are not there: one that allows must mean all of them, one that denies some.
+    fn concerns(&self, rule: &Rule, whom: &EndpointSelector) -> bool {
+        let Peers::OneOf(peers) = &rule.peers else { return true };
+        peers.iter().any(|peer| match (&peer.endpoints, &peer.blocks, rule.action) {
+            (Some(meant), _, Action::Deny) => self.may_meet(whom, meant),
+            (None, _, Action::Deny) => true,
+            (Some(meant), None, _) => self.implies(whom, meant),
+            // Nobody knows the address of a pod that is not there.
+            (_, Some(_), _) => false,
+            (None, None, _) => true,
+        })
+    }
+
+    /// Whether every pod that one selector selects is selected by another.
+    fn implies(&self, one: &EndpointSelector, other: &EndpointSelector) -> bool {
+        let there = match (&one.namespaces, &other.namespaces) {
+            (NamespaceMatch::Named(a), NamespaceMatch::Named(b)) => a == b,
+            (NamespaceMatch::Named(name), NamespaceMatch::Matching(labels)) => {
+                let unknown = || Arc::new(Namespace::new(name, &tortie_model::Labels::default()));
+                let namespace = self.index.namespace(name).cloned().unwrap_or_else(unknown);
+                labels.matches(namespace.labels())
+            }
+            (NamespaceMatch::Matching(a), NamespaceMatch::Named(name)) => implies(a, &by_name(name)),
+            (NamespaceMatch::Matching(a), NamespaceMatch::Matching(b)) => implies(a, b),
+        };
+        there && implies(&one.pods, &other.pods)
+    }
+
+    /// Whether some pod may be selected by both.
+    fn may_meet(&self, one: &EndpointSelector, other: &EndpointSelector) -> bool {
+        let labels = |namespaces: &NamespaceMatch| match namespaces {
+            NamespaceMatch::Named(name) => by_name(name),
+            NamespaceMatch::Matching(labels) => labels.clone(),
+        };
+        let both = |a: &LabelSelector, b: &LabelSelector| {
+            LabelSelector::new(a.requirements().iter().chain(b.requirements()).cloned())
+        };
+        can_be_met(&both(&labels(&one.namespaces), &labels(&other.namespaces)))
+            && can_be_met(&both(&one.pods, &other.pods))
+    }
+
+    /// Whether a pod of the cluster stands for all that a selector selects: one that it selects by plain equality.
+    fn is_here(&self, whom: &EndpointSelector) -> bool {
+        let plain = |labels: &LabelSelector| {
+            labels.requirements().iter().all(|r| r.operator == Operator::In && r.values.len() == 1)
+        };
+        let namespaces = match &whom.namespaces {
+            NamespaceMatch::Named(_) => true,
+            NamespaceMatch::Matching(labels) => plain(labels),
+        };
+        *whom != all_pods() && namespaces && plain(&whom.pods) && self.connectivity.selects_somebody(whom)
+    }
+
+    /// What policies that select no pod would leave open, if there were one.
+    fn of_policies_without_pods(&self, out: &mut Vec<Opening>) {
+        let employed = self.connectivity.employed();
+        let idle = |policy: &&Arc<Policy>| !employed.contains(&policy.object) && is_possible(&policy.subject);
+        let subjects: BTreeSet<&EndpointSelector> =
+            self.index.policies().filter(idle).map(|policy| &policy.subject).collect();
+        for who in subjects {
+            let governing: Vec<_> = self.index.policies().filter(|p| self.implies(who, &p.subject)).collect();
+            for direction in Direction::BOTH {
+                let stack = self.index.stack_of(direction, governing.iter().copied());
+                if stack.is_empty() {
+                    continue;
+                }
+                let opening = |(whom, packets)| Opening {
+                    who: Anybody::Pods(who.clone()),
+                    direction,
+                    whom,
+                    packets,
+                    is_told: false,
+                };
+                let to_pods = self.of_stack(&stack, NamedPorts::NONE);
+                out.extend(to_pods.into_iter().map(|(whom, set)| opening((Anybody::Pods(whom), set))));
+                out.extend(
+                    self.of_subjects(&stack).into_iter().map(|(name, set)| opening((Anybody::Subject(name), set))),
+                );
+            }
+        }
+    }
+
+    /// What a stack leaves open to those who are in the cluster, and to the world.
+    fn of_subjects(&self, stack: &Stack) -> Vec<(Name, Arc<Regions<bool>>)> {
+        let mut out = Vec::new();
+        for (place, subject) in self.connectivity.subjects().iter().enumerate() {
+            let mut all = Regions::uniform(false);
+            for class in self.connectivity.classes(place) {
+                let names = match stack.direction() {
+                    Direction::Egress => self.connectivity.named_ports(class),
+                    Direction::Ingress => NamedPorts::NONE,
+                };
+                let set = stack.regions(self.connectivity.side(class), names);
+                all = all.zip(&set, |sum, outcome| *sum || outcome.verdict == Verdict::Allow);
+            }
+            if packets::any(&all) {
+                out.push((subject.name.clone(), Arc::new(all)));
+            }
+        }
+        out
+    }
+}
+
+/// The selectors of pods in a rule.
+fn selectors(rule: &Rule) -> impl Iterator<Item = &EndpointSelector> {
+    let peers = match &rule.peers {
+        Peers::Any => &[][..],
+        Peers::OneOf(peers) => peers,
+    };
+    peers.iter().filter_map(|peer| peer.endpoints.as_ref())
+}
+
+fn by_name(name: &Arc<str>) -> LabelSelector {
+    LabelSelector::match_labels([("kubernetes.io/metadata.name", &**name)])
+}
+
+/// Whether labels that meet one selector always meet another. Requirements on different keys say nothing of each other.
+fn implies(one: &LabelSelector, other: &LabelSelector) -> bool {
+    other.requirements().iter().all(|wanted| {
+        let own = || one.requirements().iter().filter(|r| r.key == wanted.key);
+        values(own().chain([wanted])).all(|value| !own().all(|r| r.admits(value)) || wanted.admits(value))
+    })
+}
+
+/// Whether some labels meet a selector.
+fn can_be_met(selector: &LabelSelector) -> bool {
+    let keys: BTreeSet<_> = selector.requirements().iter().map(|r| &r.key).collect();
+    keys.into_iter().all(|key| {
+        let own = || selector.requirements().iter().filter(|r| r.key == *key);
+        values(own()).any(|value| own().all(|r| r.admits(value)))
+    })
+}
+
+/// Whether some pod can be selected.
+fn is_possible(selector: &EndpointSelector) -> bool {
+    let there = match &selector.namespaces {
+        NamespaceMatch::Named(_) => true,
+        NamespaceMatch::Matching(labels) => can_be_met(labels),
+    };
+    there && can_be_met(&selector.pods)
+}
+
+/// All values of a key that requirements can tell apart: none, each that is listed, and one that is not.
+fn values<'r>(requirements: impl Iterator<Item = &'r Requirement>) -> impl Iterator<Item = Option<&'r str>> {
+    /// No label can have this value.
+    const UNLISTED: &str = "/";
+    let listed = requirements.flat_map(|r| r.values.iter().map(|v| Some(&**v)));
+    listed.chain([None, Some(UNLISTED)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(requirements: &[(&str, Operator, &[&str])]) -> LabelSelector {
+        LabelSelector::new(requirements.iter().map(|(k, op, values)| Requirement::new(k, *op, values.iter().copied())))
+    }
+
+    #[test]
+    fn what_implies_what() {
+        use Operator::{DoesNotExist, Exists, In, NotIn};
+        let web = selector(&[("app", In, &["web"])]);
+        let either = selector(&[("app", In, &["web", "db"])]);
+        let some = selector(&[("app", Exists, &[])]);
+        let not_db = selector(&[("app", NotIn, &["db"])]);
+        let none = selector(&[("app", DoesNotExist, &[])]);
+        let all = LabelSelector::everything();
+        for (one, other, expected) in [
+            (&web, &either, true),
+            (&either, &web, false),
+            (&web, &some, true),
+            (&web, &not_db, true),
+            (&either, &not_db, false),
+            (&none, &not_db, true),
+            (&not_db, &none, false),
+            (&some, &none, false),
+            (&web, &all, true),
+            (&all, &web, false),
+            (&all, &not_db, false),
+            (&all, &all, true),
+        ] {
+            assert_eq!(implies(one, other), expected, "{one} implies {other}");
+        }
+        assert!(!can_be_met(&selector(&[("app", In, &["web"]), ("app", DoesNotExist, &[])])));
+        assert!(can_be_met(&selector(&[("app", NotIn, &["web"]), ("app", Exists, &[])])));
+    }
+}
