@@ -230,3 +230,73 @@ fn help_shows_what_works() {
     }
     assert!(runs >= 3, "{help}");
 }
+
+/// An Ingress that sends to the database, which lets every pod of the cluster in on its port.
+const INGRESS: &str = "\
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {selector: {app: db}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: entry, namespace: shop}
+spec: {defaultBackend: {service: {name: db, port: {number: 80}}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: open, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress: [{from: [{namespaceSelector: {}}], ports: [{port: 8080}, {port: 9090}]}]
+";
+
+#[test]
+fn an_ingress_is_a_sender() {
+    let folder = folder(&format!("{SHOP}{INGRESS}"));
+    let table = data(folder.path(), &["--from", "shop/Ingress/entry"]);
+    let expected = "\
+FROM                TO       ALLOWED
+shop/Ingress/entry  shop/db  TCP 8080
+";
+    assert_eq!(table, expected);
+    let json = data(folder.path(), &["--from", "shop/ingress/*", "-o", "json"]);
+    assert_eq!(json, "{\"src\":\"shop/Ingress/entry\",\"dst\":\"shop/Pod/db\",\"allowed\":{\"TCP\":[[8080,8080]]}}\n");
+    for output in ["matrix", "mermaid", "dot", "svg"] {
+        let drawn = data(folder.path(), &["-o", output]);
+        assert!(drawn.contains("Ingress/entry"), "{drawn}");
+    }
+}
+
+#[test]
+fn policies_without_pods_are_told_with_exposure() {
+    let policy = SHOP.split("---\n").last().expect("a policy");
+    let folder = folder(policy);
+    let table = data(folder.path(), &["--exposure"]);
+    let expected = "
+Open to pods that are not there
+By the policies of one end alone; those of a pod that may come are not known.
+
+FROM            TO                           ALLOWED
+192.0.2.0/25    any pod with app=db in shop  everything
+any pod in web  any pod with app=db in shop  TCP `sql`
+";
+    assert_eq!(table, expected);
+    let json = data(folder.path(), &["--exposure", "-o", "json"]);
+    let rows: Vec<Value> = json.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let web = rows.iter().find(|r| r["src"] == "any pod in web").expect("a row");
+    assert_eq!(web["exposure"]["dst"], serde_json::json!({"namespace": "shop", "namespaces": null, "pods": "app=db"}));
+    assert_eq!(web["exposure"]["named"], serde_json::json!([{"protocol": "TCP", "name": "sql"}]));
+    let csv = data(folder.path(), &["--exposure", "-o", "csv"]);
+    assert!(csv.contains("any pod in web,any pod with app=db in shop,TCP,sql\n"), "{csv}");
+    let (code, _, said) = tortie(folder.path(), &["--exposure", "-o", "svg"]);
+    assert!(code == 2 && said.contains("--exposure is written as"), "{said}");
+}
+
+#[test]
+fn exposure_tells_of_doors_beside_the_pairs() {
+    let table = data(folder(SHOP).path(), &["--exposure"]);
+    let below = table.split("Open to pods that are not there").nth(1).expect("a second table");
+    assert!(table.contains("TCP 5432") && below.contains("any pod    web/front  everything"), "{table}");
+}

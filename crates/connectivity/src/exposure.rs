@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tortie_model::{Direction, LabelSelector, Namespace, Operator, Requirement};
+use tortie_model::{Direction, IpProtocol, LabelSelector, Namespace, Operator, Requirement};
 use tortie_policy::{
-    Action, EndpointSelector, Index, NamedPorts, NamespaceMatch, Peers, Policy, Position, Regions, Rule, Stack, Verdict,
+    Action, Detail, EndpointSelector, Index, NamedPorts, NamespaceMatch, Peers, Policy, Ports, Position, Regions, Rule,
+    Stack, Verdict,
 };
 
 use crate::Connectivity;
@@ -38,6 +39,8 @@ pub struct Opening {
     pub whom: Anybody,
     /// What passes.
     pub packets: Arc<Regions<bool>>,
+    /// Ports that pass, too, where a pod that comes has them: by name, whatever their numbers.
+    pub named: BTreeSet<(IpProtocol, Arc<str>)>,
     /// Whether a pod of the cluster stands for all pods at the other end: their selector asks for plain equality, and
     /// selects it. What they could do, it can do, so that nothing new is told here.
     pub is_told: bool,
@@ -67,15 +70,15 @@ pub fn exposure(connectivity: &Connectivity) -> Vec<Opening> {
             for class in connectivity.classes(place) {
                 let key = (class as usize, direction);
                 let opened = known.entry(key).or_insert_with(|| asker.of_class(class, direction));
-                for (whom, set) in opened.iter() {
-                    let sum = all.entry(whom.clone()).or_insert_with(|| set.clone());
-                    *sum = Arc::new(sum.zip(set, |a, b| *a || *b));
+                for (whom, passing) in opened.iter() {
+                    all.entry(whom.clone()).or_default().add(passing);
                 }
             }
             let who = Anybody::Subject(subject.name.clone());
-            let opening = |(whom, packets)| {
+            let opening = |(whom, passing): (EndpointSelector, Passing)| {
                 let is_told = asker.is_here(&whom);
-                Opening { who: who.clone(), direction, whom: Anybody::Pods(whom), packets, is_told }
+                let (packets, named) = (passing.set(), passing.named);
+                Opening { who: who.clone(), direction, whom: Anybody::Pods(whom), packets, named, is_told }
             };
             out.extend(all.into_iter().map(opening));
         }
@@ -84,8 +87,39 @@ pub fn exposure(connectivity: &Connectivity) -> Vec<Opening> {
     out
 }
 
+/// What passes to or from pods that are not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passing {
+    packets: Option<Arc<Regions<bool>>>,
+    named: BTreeSet<(IpProtocol, Arc<str>)>,
+}
+
+impl Passing {
+    fn new(packets: Regions<bool>, named: BTreeSet<(IpProtocol, Arc<str>)>) -> Self {
+        Self { packets: Some(Arc::new(packets)), named }
+    }
+
+    pub(crate) fn set(&self) -> Arc<Regions<bool>> {
+        self.packets.clone().unwrap_or_else(|| Arc::new(Regions::uniform(false)))
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.packets = Some(Arc::new(self.set().zip(&other.set(), |a, b| *a || *b)));
+        self.named.extend(other.named.iter().cloned());
+    }
+
+    fn remove(&mut self, packets: &Regions<bool>) {
+        self.packets = Some(Arc::new(self.set().zip(packets, |has, gone| *has && !*gone)));
+        self.named.clear();
+    }
+
+    fn has_any(&self) -> bool {
+        packets::any(&self.set()) || !self.named.is_empty()
+    }
+}
+
 /// What passes, by the pods at the other end.
-pub(crate) type Openings = BTreeMap<EndpointSelector, Arc<Regions<bool>>>;
+pub(crate) type Openings = BTreeMap<EndpointSelector, Passing>;
 
 /// What a class of ends leaves open to pods that are not there.
 pub(crate) fn of_class(connectivity: &Connectivity, class: u32, direction: Direction) -> Openings {
@@ -101,32 +135,40 @@ impl Asker<'_> {
     /// What a class of ends leaves open.
     fn of_class(&self, class: u32, direction: Direction) -> Openings {
         let names = match direction {
-            // The ports of a pod that is not there have no names.
-            Direction::Egress => NamedPorts::NONE,
-            Direction::Ingress => self.connectivity.named_ports(class),
+            Direction::Egress => None,
+            Direction::Ingress => Some(self.connectivity.named_ports(class)),
         };
         match self.connectivity.stack_of(class, direction) {
             Some(stack) => self.of_stack(stack, names),
-            None => [(all_pods(), Arc::new(Regions::uniform(true)))].into(),
+            None => [(all_pods(), Passing::new(Regions::uniform(true), BTreeSet::new()))].into(),
         }
     }
 
     /// What a stack leaves open to each selector in its rules, and to all pods; less what all pods may do anyway.
-    fn of_stack(&self, stack: &Stack, names: NamedPorts<'_>) -> Openings {
+    /// The named ports of the destination are not known when it is not there.
+    fn of_stack(&self, stack: &Stack, names: Option<NamedPorts<'_>>) -> Openings {
         let passes = |whom: &EndpointSelector| {
             let matched: Vec<Position> =
                 stack.rules().filter(|(_, rule)| self.concerns(rule, whom)).map(|(position, _)| position).collect();
-            Arc::new(stack.resolve(&matched, names).map(|o| o.verdict == Verdict::Allow))
+            let mut passing = passing(stack, &matched, names);
+            // Where a rule hands some of the pods on to the next tier and some not, nothing is sure.
+            let unsure = |rule: &&Rule| {
+                rule.action == Action::Pass && !self.concerns(rule, whom) && self.may_concern(rule, whom)
+            };
+            for rule in stack.rules().map(|(_, rule)| rule).filter(unsure) {
+                passing.remove(&packets_of(&rule.ports, names.unwrap_or(NamedPorts::NONE)));
+            }
+            passing
         };
         let everybody = passes(&all_pods());
         let mut out = Openings::new();
         for whom in stack.rules().flat_map(|(_, rule)| selectors(rule)).collect::<BTreeSet<_>>() {
             let set = passes(whom);
-            if set != everybody && packets::any(&set) && is_possible(whom) {
+            if set != everybody && set.has_any() && is_possible(whom) {
                 out.insert(whom.clone(), set);
             }
         }
-        if packets::any(&everybody) {
+        if everybody.has_any() {
             out.insert(all_pods(), everybody);
         }
         out
@@ -134,15 +176,22 @@ impl Asker<'_> {
 
     /// Whether a rule speaks of pods that are not there: one that allows must mean all of them, one that denies some.
     fn concerns(&self, rule: &Rule, whom: &EndpointSelector) -> bool {
+        if rule.action == Action::Deny {
+            return self.may_concern(rule, whom);
+        }
         let Peers::OneOf(peers) = &rule.peers else { return true };
-        peers.iter().any(|peer| match (&peer.endpoints, &peer.blocks, rule.action) {
-            (Some(meant), _, Action::Deny) => self.may_meet(whom, meant),
-            (None, _, Action::Deny) => true,
-            (Some(meant), None, _) => self.implies(whom, meant),
+        peers.iter().any(|peer| match (&peer.endpoints, &peer.blocks) {
+            (Some(meant), None) => self.implies(whom, meant),
             // Nobody knows the address of a pod that is not there.
-            (_, Some(_), _) => false,
-            (None, None, _) => true,
+            (_, Some(_)) => false,
+            (None, None) => true,
         })
+    }
+
+    /// Whether a rule may speak of some of these pods.
+    fn may_concern(&self, rule: &Rule, whom: &EndpointSelector) -> bool {
+        let Peers::OneOf(peers) = &rule.peers else { return true };
+        peers.iter().any(|peer| peer.endpoints.as_ref().is_none_or(|meant| self.may_meet(whom, meant)))
     }
 
     /// Whether every pod that one selector selects is selected by another.
@@ -198,14 +247,11 @@ impl Asker<'_> {
                 if stack.is_empty() {
                     continue;
                 }
-                let opening = |(whom, packets)| Opening {
-                    who: Anybody::Pods(who.clone()),
-                    direction,
-                    whom,
-                    packets,
-                    is_told: false,
+                let opening = |(whom, passing): (Anybody, Passing)| {
+                    let (packets, named) = (passing.set(), passing.named);
+                    Opening { who: Anybody::Pods(who.clone()), direction, whom, packets, named, is_told: false }
                 };
-                let to_pods = self.of_stack(&stack, NamedPorts::NONE);
+                let to_pods = self.of_stack(&stack, None);
                 out.extend(to_pods.into_iter().map(|(whom, set)| opening((Anybody::Pods(whom), set))));
                 out.extend(
                     self.of_subjects(&stack).into_iter().map(|(name, set)| opening((Anybody::Subject(name), set))),
@@ -215,24 +261,48 @@ impl Asker<'_> {
     }
 
     /// What a stack leaves open to those who are in the cluster, and to the world.
-    fn of_subjects(&self, stack: &Stack) -> Vec<(Name, Arc<Regions<bool>>)> {
+    fn of_subjects(&self, stack: &Stack) -> Vec<(Name, Passing)> {
         let mut out = Vec::new();
         for (place, subject) in self.connectivity.subjects().iter().enumerate() {
-            let mut all = Regions::uniform(false);
+            let mut all = Passing::default();
             for class in self.connectivity.classes(place) {
                 let names = match stack.direction() {
-                    Direction::Egress => self.connectivity.named_ports(class),
-                    Direction::Ingress => NamedPorts::NONE,
+                    Direction::Egress => Some(self.connectivity.named_ports(class)),
+                    Direction::Ingress => None,
                 };
-                let set = stack.regions(self.connectivity.side(class), names);
-                all = all.zip(&set, |sum, outcome| *sum || outcome.verdict == Verdict::Allow);
+                all.add(&passing(stack, &stack.matched(self.connectivity.side(class)), names));
             }
-            if packets::any(&all) {
-                out.push((subject.name.clone(), Arc::new(all)));
+            if all.has_any() {
+                out.push((subject.name.clone(), all));
             }
         }
         out
     }
+}
+
+/// What a stack lets pass where these rules match; with the ports that rules name, where nobody knows their numbers.
+fn passing(stack: &Stack, matched: &[Position], names: Option<NamedPorts<'_>>) -> Passing {
+    let packets = stack.resolve(matched, names.unwrap_or(NamedPorts::NONE)).map(|o| o.verdict == Verdict::Allow);
+    let rules = stack
+        .rules()
+        .filter(|(position, rule)| rule.action == Action::Allow && matched.binary_search(position).is_ok());
+    let ports = rules.filter(|_| names.is_none()).flat_map(|(_, rule)| match &rule.ports {
+        Ports::Any => &[][..],
+        Ports::OneOf(ports) => ports,
+    });
+    let named = ports.filter_map(|port| match &port.detail {
+        Detail::Named(name) => Some((port.protocol, name.clone())),
+        Detail::All | Detail::Range(..) => None,
+    });
+    Passing::new(packets, named.collect())
+}
+
+/// The packets that ports match.
+fn packets_of(ports: &Ports, names: NamedPorts<'_>) -> Regions<bool> {
+    let Ports::OneOf(ports) = ports else { return Regions::uniform(true) };
+    ports.iter().filter_map(|port| port.range(names)).fold(Regions::uniform(false), |all, (protocol, range)| {
+        all.zip(&packets::only(protocol, range), |a, b| *a || *b)
+    })
 }
 
 /// The selectors of pods in a rule.

@@ -16,6 +16,21 @@ pub fn ranges(set: &Regions<bool>, protocol: IpProtocol) -> Vec<RangeInclusive<u
     set.ranges(protocol).into_iter().filter(|(_, has)| **has).map(|(range, _)| range).collect()
 }
 
+/// The packets of a protocol with these details, and no others.
+#[must_use]
+pub fn only(protocol: IpProtocol, range: RangeInclusive<u16>) -> Regions<bool> {
+    let (first, last) = (*range.start(), *range.end());
+    let details = protocol.details();
+    let mut pieces = vec![(range, true)];
+    if first > *details.start() {
+        pieces.insert(0, (*details.start()..=first - 1, false));
+    }
+    if last < *details.end() {
+        pieces.push((last + 1..=*details.end(), false));
+    }
+    Regions::new([(protocol, pieces)], false)
+}
+
 /// `TCP 80, 8000-8010; UDP all ports`, `everything`, `everything but TCP 25`, `nothing`.
 #[must_use]
 pub fn words(set: &Regions<bool>) -> String {
@@ -73,15 +88,7 @@ mod tests {
         let mut out = Regions::uniform(false);
         for (protocol, ranges) in protocols {
             for (from, to) in *ranges {
-                let details = protocol.details();
-                let mut pieces = vec![(*from..=*to, true)];
-                if *from > *details.start() {
-                    pieces.insert(0, (*details.start()..=*from - 1, false));
-                }
-                if *to < *details.end() {
-                    pieces.push((*to + 1..=*details.end(), false));
-                }
-                out = out.zip(&Regions::new([(*protocol, pieces)], false), |a, b| *a || *b);
+                out = out.zip(&only(*protocol, *from..=*to), |a, b| *a || *b);
             }
         }
         out

@@ -1,15 +1,16 @@
 //! A choice of pairs, put together for people: who behaves alike is one party.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tortie_model::Kind;
+use tortie_model::{Kind, ObjectRef};
 use tortie_policy::Regions;
 
 use crate::Connectivity;
 use crate::packets;
 use crate::pattern::Pattern;
 use crate::subject::{End, Families, Name};
+use crate::waysin::WayIn;
 
 /// Which pairs are looked at: all that every list allows. An empty list allows all.
 #[derive(Clone, Debug, Default)]
@@ -48,9 +49,10 @@ impl Selection {
     }
 
     /// The patterns that choose nobody.
-    pub fn idle<'s>(&'s self, connectivity: &'s Connectivity) -> impl Iterator<Item = &'s Pattern> {
+    pub fn idle<'s>(&'s self, connectivity: &'s Connectivity, ways: &'s [WayIn]) -> impl Iterator<Item = &'s Pattern> {
         let all = self.from.iter().chain(&self.to).chain(&self.either);
-        all.filter(|pattern| !connectivity.subjects().iter().any(|s| pattern.matches(&s.name)))
+        let is_way = |pattern: &Pattern| ways.iter().any(|way| pattern.matches(&way.name()));
+        all.filter(move |pattern| !connectivity.subjects().iter().any(|s| pattern.matches(&s.name)) && !is_way(pattern))
     }
 }
 
@@ -138,12 +140,13 @@ pub struct Entry {
 }
 
 impl View {
-    /// Looks at a choice of pairs. `progress` is told how many of how many senders were looked at.
+    /// Looks at a choice of pairs, and at ways into the cluster. `progress` is told how many of how many senders were looked at.
     #[must_use]
     pub fn of(
         connectivity: &Connectivity,
         selection: &Selection,
         by: By,
+        ways: &[WayIn],
         mut progress: impl FnMut(usize, usize),
     ) -> Self {
         let parties = parties(connectivity, selection, by);
@@ -169,7 +172,7 @@ impl View {
                 view.cells.push(Cell::Passes { set, partly: !Arc::ptr_eq(&some, &every) });
             }
         }
-        view.without_bystanders()
+        view.with_ways(ways).without_bystanders()
     }
 
     /// Leaves out who has no part in any pair: strangers of a family that no pod has, and who was chosen for nothing.
@@ -183,6 +186,45 @@ impl View {
             self.parties = kept.iter().map(|i| self.parties[*i].clone()).collect();
         }
         self
+    }
+
+    /// The same with ways into the cluster as senders.
+    fn with_ways(self, ways: &[WayIn]) -> Self {
+        if ways.is_empty() {
+            return self;
+        }
+        // Whom a way leads to is no longer like its equals.
+        let mut view = self.apart(|name| ways.iter().position(|way| way.to == *name));
+        let entries: BTreeSet<&ObjectRef> = ways.iter().map(|way| &way.entry).collect();
+        let old = view.parties.len();
+        let mut set = |packets: &Arc<Regions<bool>>| {
+            let known = view.sets.iter().position(|set| set == packets).unwrap_or_else(|| {
+                view.sets.push(packets.clone());
+                view.sets.len() - 1
+            });
+            Cell::Passes { set: crate::partition::small(known), partly: false }
+        };
+        let nothing = set(&Arc::new(Regions::uniform(false)));
+        let mut cells: Vec<Cell> = Vec::new();
+        for i in 0..old {
+            cells.extend((0..old).map(|j| view.cells[i * old + j]));
+            cells.extend(entries.iter().map(|_| Cell::Unasked));
+        }
+        for entry in &entries {
+            for party in &view.parties {
+                let name = &party.members[0].name;
+                let way = ways.iter().find(|way| way.entry == **entry && way.to == *name);
+                let elsewhere = if is_workload(name) { nothing } else { Cell::Unasked };
+                cells.push(way.map_or(elsewhere, |way| set(&way.packets)));
+            }
+            cells.extend(entries.iter().map(|_| Cell::Unasked));
+        }
+        view.parties.extend(entries.into_iter().map(|entry| {
+            let member = Member { name: Name::Workload(entry.clone()), pods: (0, 0) };
+            Party { members: vec![member], example: (0, None) }
+        }));
+        view.cells = cells;
+        view
     }
 
     /// How many parties such a view would have.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tortie_analysis::backend::Backend;
 use tortie_analysis::ingress::{Way, ingresses};
 use tortie_manifest::ObjectSet;
-use tortie_model::{Direction, IpProtocol, ObjectRef, Pod};
+use tortie_model::{Direction, ObjectRef, Pod};
 use tortie_policy::{PodKey, Regions};
 
 use crate::Connectivity;
@@ -28,6 +28,14 @@ pub struct WayIn {
     pub to: Name,
     /// What policies let in of what is sent there.
     pub packets: Arc<Regions<bool>>,
+}
+
+impl WayIn {
+    /// The entry, called as workloads are.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        Name::Workload(self.entry.clone())
+    }
 }
 
 /// The ways into a cluster to pods that policies let requests in to, by entry and workload.
@@ -50,7 +58,7 @@ pub fn ways_in(connectivity: &Connectivity, objects: &ObjectSet) -> Vec<WayIn> {
             let Backend::Pod(pod, port) = backend else { continue };
             let Some((place, group)) = homes.get(&PodKey::of(pod)) else { continue };
             let open = sources.open(point.way, (*place, *group), pod);
-            let asked = only(point.port.protocol.into(), *port);
+            let asked = packets::only(point.port.protocol.into(), *port..=*port);
             let set = asked.zip(&open, |asked, open| *asked && *open);
             if packets::any(&set) {
                 let to = connectivity.subjects()[*place].name.clone();
@@ -62,19 +70,6 @@ pub fn ways_in(connectivity: &Connectivity, objects: &ObjectSet) -> Vec<WayIn> {
     }
     let way_in = |((entry, to), (way, set))| WayIn { way, entry, to, packets: Arc::new(set) };
     found.into_iter().map(way_in).collect()
-}
-
-/// One port.
-fn only(protocol: IpProtocol, port: u16) -> Regions<bool> {
-    let mut ranges = Vec::new();
-    if port > 0 {
-        ranges.push((0..=port - 1, false));
-    }
-    ranges.push((port..=port, true));
-    if port < u16::MAX {
-        ranges.push((port + 1..=u16::MAX, false));
-    }
-    Regions::new([(protocol, ranges)], false)
 }
 
 /// What groups of pods let in, by where it comes from.
@@ -90,7 +85,7 @@ impl Sources<'_> {
             return Arc::new(Regions::uniform(true));
         }
         if !way.has_controller() {
-            return self.from_outside(place, group);
+            return self.open_to_the_world(place, group);
         }
         let ends = &self.connectivity.subjects()[place].groups[group].ends;
         let mut all = Regions::uniform(false);
@@ -98,14 +93,14 @@ impl Sources<'_> {
             let connectivity = self.connectivity;
             let set = self.from_pods.entry(end.class).or_insert_with(|| {
                 let openings: Openings = of_class(connectivity, end.class, Direction::Ingress);
-                openings.get(&all_pods()).cloned().unwrap_or_else(|| Arc::new(Regions::uniform(false)))
+                openings.get(&all_pods()).cloned().unwrap_or_default().set()
             });
             all = all.zip(set, |a, b| *a || *b);
         }
         Arc::new(all)
     }
 
-    fn from_outside(&mut self, place: usize, group: usize) -> Arc<Regions<bool>> {
+    fn open_to_the_world(&mut self, place: usize, group: usize) -> Arc<Regions<bool>> {
         let connectivity = self.connectivity;
         let sum = self.from_outside.entry((place, group)).or_insert_with(|| {
             let strangers =

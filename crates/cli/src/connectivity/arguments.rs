@@ -14,6 +14,7 @@ Examples:
   tortie connectivity -f examples/three-namespaces
   tortie connectivity -f . --to 'shop/*' -o matrix
   tortie connectivity -f . --workload shop/Deployment/cart --workload outside
+  tortie connectivity -f . --exposure
   kubectl kustomize overlays/prod | tortie connectivity -f - -o svg > prod.svg
   tortie connectivity -f . -o json | jq -r 'select(.dst == \"db/StatefulSet/postgres\") | .src'
 
@@ -34,6 +35,10 @@ pub(crate) struct Connectivity {
     /// Whether workloads are whole, or pods that policies tell apart stand by themselves
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub(crate) by: By,
+    /// Besides, what policies leave open to pods that are not there: all pods that their selectors speak of, and any pod.
+    /// Asked are the policies of the one end, also those that select no pod of the input
+    #[arg(long)]
+    pub(crate) exposure: bool,
     /// How the answer is written
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
     pub(crate) output: Format,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
-use tortie_connectivity::{Connectivity, Name, Selection, View, packets};
+use tortie_connectivity::{Connectivity, Name, Selection, View, WayIn, packets};
 use tortie_model::Protocol;
 use tortie_policy::Regions;
 
@@ -27,9 +27,14 @@ fn names(name: &Name) -> Vec<String> {
 fn pairs(
     connectivity: &Connectivity,
     selection: &Selection,
+    ways: &[WayIn],
     mut progress: impl FnMut(usize, usize),
     mut act: impl FnMut(&Pair<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
+    for way in ways {
+        let (from, to) = (json!(way.name().to_string()), json!(way.to.to_string()));
+        act(&Pair { from, to, packets: &way.packets, partly: false })?;
+    }
     let subjects = connectivity.subjects();
     let all: Vec<Vec<String>> = subjects.iter().map(|s| names(&s.name)).collect();
     for (i, from) in subjects.iter().enumerate() {
@@ -71,8 +76,8 @@ fn classes(view: &View, mut act: impl FnMut(&Pair<'_>) -> io::Result<()>) -> io:
 
 /// What is written, and in which form.
 pub(super) enum Source<'s> {
-    /// Pairs of subjects.
-    Subjects(&'s Connectivity, &'s Selection),
+    /// Pairs of subjects, and ways into the cluster.
+    Subjects(&'s Connectivity, &'s Selection, &'s [WayIn]),
     /// Pairs of classes of equal pods.
     Classes(&'s View),
 }
@@ -80,7 +85,7 @@ pub(super) enum Source<'s> {
 impl Source<'_> {
     fn each(&self, progress: impl FnMut(usize, usize), act: impl FnMut(&Pair<'_>) -> io::Result<()>) -> io::Result<()> {
         match self {
-            Self::Subjects(connectivity, selection) => pairs(connectivity, selection, progress, act),
+            Self::Subjects(connectivity, selection, ways) => pairs(connectivity, selection, ways, progress, act),
             Self::Classes(view) => classes(view, act),
         }
     }
@@ -89,10 +94,7 @@ impl Source<'_> {
     /// and `"partly":true` where that holds for some pods or addresses only.
     pub(super) fn json(&self, out: &mut impl Write, progress: impl FnMut(usize, usize)) -> io::Result<()> {
         self.each(progress, |pair| {
-            let mut object = json!({"src": pair.from, "dst": pair.to, "allowed": allowed(pair.packets)});
-            if let Some(others) = others(pair.packets) {
-                object["others"] = others;
-            }
+            let mut object = row(&pair.from, &pair.to, pair.packets);
             if pair.partly {
                 object["partly"] = true.into();
             }
@@ -113,8 +115,17 @@ impl Source<'_> {
     }
 }
 
+/// A row of JSON.
+pub(super) fn row(from: &Value, to: &Value, set: &Regions<bool>) -> Value {
+    let mut object = json!({"src": from, "dst": to, "allowed": allowed(set)});
+    if let Some(others) = others(set) {
+        object["others"] = others;
+    }
+    object
+}
+
 /// Ports by protocol.
-pub(super) fn allowed(set: &Regions<bool>) -> Value {
+fn allowed(set: &Regions<bool>) -> Value {
     let mut out = Map::new();
     for protocol in Protocol::ALL {
         let ranges: Vec<Value> =
@@ -128,7 +139,7 @@ pub(super) fn allowed(set: &Regions<bool>) -> Value {
 
 /// Protocols without ports: ranges of `type << 8 | code` for ICMP, `true` for others, and `*` for all that no other
 /// member names.
-pub(super) fn others(set: &Regions<bool>) -> Option<Value> {
+fn others(set: &Regions<bool>) -> Option<Value> {
     let mut out = Map::new();
     for (protocol, _) in set.protocols().filter(|(p, _)| p.transport().is_none()) {
         let ranges = packets::ranges(set, protocol);
@@ -146,7 +157,7 @@ pub(super) fn others(set: &Regions<bool>) -> Option<Value> {
 }
 
 /// Protocols with their ports in words; one line where everything passes.
-fn by_protocol(set: &Regions<bool>) -> Vec<(String, String)> {
+pub(super) fn by_protocol(set: &Regions<bool>) -> Vec<(String, String)> {
     if packets::words(set) == "everything" {
         return vec![("any".to_owned(), "all".to_owned())];
     }
@@ -172,7 +183,7 @@ fn by_protocol(set: &Regions<bool>) -> Vec<(String, String)> {
 }
 
 /// A field of CSV, quoted where it must be.
-fn field(value: &Value) -> String {
+pub(super) fn field(value: &Value) -> String {
     let text = match value {
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
         Value::String(text) => text.clone(),

@@ -1,6 +1,7 @@
 //! `tortie connectivity`: who can talk to whom, and on what.
 
 pub(crate) mod arguments;
+mod exposure;
 mod graph;
 mod machine;
 mod matrix;
@@ -10,7 +11,7 @@ mod table;
 
 use std::io::{self, BufWriter, Write};
 
-use tortie_connectivity::{By, Connectivity, Pattern, Selection, View};
+use tortie_connectivity::{By, Connectivity, Opening, Pattern, Selection, View, WayIn, ways_in};
 
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
@@ -26,30 +27,45 @@ pub(crate) fn run(arguments: &arguments::Connectivity) -> Result<Outcome, Failur
     // The pods of a workload are alike; two are enough to ask about one and another.
     let snapshot = input::cluster(&arguments.manifests, 2)?;
     let connectivity = Connectivity::of(&snapshot.index);
-    if snapshot.objects.pods.is_empty() {
-        return Err(Failure::message("nobody to talk: there are no pods and no workloads in the input"));
+    let openings = if arguments.exposure { exposure::chosen(&connectivity, &selection) } else { Vec::new() };
+    if snapshot.objects.pods.is_empty() && openings.is_empty() {
+        return Err(Failure::message(
+            "nobody to talk: there are no pods and no workloads in the input (--exposure tells what policies would do)",
+        ));
     }
-    if let Some(idle) = selection.idle(&connectivity).next() {
+    let mut ways = ways_in(&connectivity, &snapshot.objects);
+    // Requests through a Service come from outside, of whom all is told.
+    ways.retain(|way| way.way.has_controller());
+    if let Some(idle) = selection.idle(&connectivity, &ways).next().filter(|_| !snapshot.objects.pods.is_empty()) {
         return Err(Failure::Message(unknown(idle, &connectivity)));
     }
+    ways.retain(|way| selection.takes(&way.name(), &way.to));
     let by = match arguments.by {
         arguments::By::Workload => By::Workload,
         arguments::By::Class => By::Class,
     };
     if matches!(arguments.output, Format::Json | Format::Csv) && by == By::Workload {
-        machine(arguments.output, &Source::Subjects(&connectivity, &selection))?;
+        machine(arguments.output, &Source::Subjects(&connectivity, &selection, &ways), &openings)?;
         return Ok(Outcome::Fine);
     }
-    let view = look(&connectivity, &selection, by)?;
+    let view = look(&connectivity, &selection, by, &ways)?;
     let width = terminal::width();
     let text = match arguments.output {
-        Format::Table => table::draw(&connectivity, &selection, &view, width),
+        Format::Table => {
+            let exposed =
+                if arguments.exposure { exposure::draw(&connectivity, &openings, width) } else { String::new() };
+            let table = table::draw(&connectivity, &selection, &view, width);
+            if snapshot.objects.pods.is_empty() { exposed } else { table + &exposed }
+        }
+        _ if arguments.exposure && !matches!(arguments.output, Format::Json | Format::Csv) => {
+            return Err(Failure::message("--exposure is written as a table, json or csv"));
+        }
         Format::Matrix => matrix::draw(&connectivity, &view, width),
         Format::Dot => graph::Graph::of(&connectivity, &view).dot(),
         Format::Mermaid => graph::Graph::of(&connectivity, &view).mermaid(),
         Format::Svg => svg::draw(&connectivity, &view),
         Format::Json | Format::Csv => {
-            machine(arguments.output, &Source::Classes(&view))?;
+            machine(arguments.output, &Source::Classes(&view), &openings)?;
             return Ok(Outcome::Fine);
         }
     };
@@ -64,7 +80,7 @@ fn selection(arguments: &arguments::Connectivity) -> Result<Selection, Failure> 
     Ok(Selection { from: read(&arguments.from)?, to: read(&arguments.to)?, either: read(&arguments.workload)? })
 }
 
-fn look(connectivity: &Connectivity, selection: &Selection, by: By) -> Result<View, Failure> {
+fn look(connectivity: &Connectivity, selection: &Selection, by: By, ways: &[WayIn]) -> Result<View, Failure> {
     let parties = View::size(connectivity, selection, by);
     if parties > MOST_PARTIES {
         return Err(Failure::Message(format!(
@@ -73,16 +89,22 @@ fn look(connectivity: &Connectivity, selection: &Selection, by: By) -> Result<Vi
         )));
     }
     let mut progress = Progress::new("senders");
-    Ok(View::of(connectivity, selection, by, |done, all| progress.tell(done, all)))
+    Ok(View::of(connectivity, selection, by, ways, |done, all| progress.tell(done, all)))
 }
 
-fn machine(format: Format, source: &Source<'_>) -> io::Result<()> {
+fn machine(format: Format, source: &Source<'_>, openings: &[Opening]) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut progress = Progress::new("senders");
     let tell = |done, all| progress.tell(done, all);
     match format {
-        Format::Csv => source.csv(&mut out, tell)?,
-        _ => source.json(&mut out, tell)?,
+        Format::Csv => {
+            source.csv(&mut out, tell)?;
+            exposure::csv(openings, &mut out)?;
+        }
+        _ => {
+            source.json(&mut out, tell)?;
+            exposure::json(openings, &mut out)?;
+        }
     }
     out.flush()
 }

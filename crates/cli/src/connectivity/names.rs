@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tortie_connectivity::{Addresses, Connectivity, Member, Name, View};
-use tortie_model::{Family, Kind};
+use tortie_model::{Family, Kind, ObjectRef, Operator};
+use tortie_policy::{EndpointSelector, NamespaceMatch};
+
+/// The label that every namespace has, with its name.
+const METADATA_NAME: &str = "kubernetes.io/metadata.name";
 
 /// More blocks than this are counted.
 const MOST_BLOCKS: usize = 8;
@@ -23,6 +27,27 @@ pub(super) fn name(name: &Name) -> String {
         Name::Outside(addresses) => addresses.words(),
         Name::Workload(_) | Name::Node(_) => name.to_string(),
     }
+}
+
+/// Whether an object is a pod or makes pods; an Ingress or a Gateway is not.
+fn is_of_pods(object: &ObjectRef) -> bool {
+    object.kind == Kind::Pod || object.kind.is_workload()
+}
+
+/// Pods that are not there.
+pub(super) fn pods(selector: &EndpointSelector) -> String {
+    let labels = if selector.pods.is_everything() { String::new() } else { format!(" with {}", selector.pods) };
+    let place = match &selector.namespaces {
+        NamespaceMatch::Named(name) => format!(" in {name}"),
+        NamespaceMatch::Matching(labels) if labels.is_everything() => String::new(),
+        NamespaceMatch::Matching(labels) => match labels.requirements() {
+            [only] if *only.key == *METADATA_NAME && only.operator == Operator::In => {
+                format!(" in {}", only.values.join(" or "))
+            }
+            _ => format!(" in namespaces with {labels}"),
+        },
+    };
+    format!("any pod{labels}{place}")
 }
 
 /// A part of the world: its blocks, or, when they are many, how many.
@@ -75,11 +100,13 @@ impl Names {
     }
 
     pub(super) fn members<'m>(&self, members: impl IntoIterator<Item = &'m Member>) -> Vec<String> {
+        let mut out = Vec::new();
         let mut workloads: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
         let mut nodes = Vec::new();
         let mut world: BTreeMap<Family, Addresses> = BTreeMap::new();
         for member in members {
             match &member.name {
+                Name::Workload(object) if !is_of_pods(object) => out.push(name(&member.name)),
                 Name::Workload(object) => workloads.entry(object.namespace_str()).or_default().push(member),
                 Name::Node(name) => nodes.push(name.to_string()),
                 Name::Outside(addresses) => {
@@ -92,7 +119,6 @@ impl Names {
             let distinct: BTreeSet<_> = members.iter().filter(|m| m.pods.0 == m.pods.1).map(|m| &m.name).collect();
             self.namespaces.get(*namespace).is_some_and(|all| *all == distinct.len())
         };
-        let mut out = Vec::new();
         if workloads.len() > 1 && workloads.len() == self.namespaces.len() && workloads.iter().all(whole) {
             out.push("*/*".to_owned());
         } else {

@@ -31,18 +31,7 @@ pub(super) fn draw(connectivity: &Connectivity, selection: &Selection, view: &Vi
             [from, few(names.parties(view, &entry.to)), vec![packets::words(&entry.packets) + note]]
         })
         .collect();
-    if !rows.is_empty() {
-        let widths = widths(&rows, width);
-        let header = ["FROM", "TO", "ALLOWED"].map(|h| vec![h.to_owned()]);
-        out.push_str(&line(&header, &widths, |text| styled(STRONG, text)));
-        for (i, row) in rows.iter().enumerate() {
-            let tall = |row: &[Vec<String>; 3]| row.iter().map(|c| c.len()).max().unwrap_or(0) > 1;
-            if i > 0 && (!row[0].is_empty() && (tall(&rows[i - 1]) || tall(row))) {
-                out.push('\n');
-            }
-            out.push_str(&line(row, &widths, |text| text.to_owned()));
-        }
-    }
+    out.push_str(&sheet(&rows, width));
     if partly {
         out.push_str(&format!("\n{}\n", styled(FAINT, "* for some of its pods or addresses only: see --by class")));
     }
@@ -53,8 +42,27 @@ pub(super) fn draw(connectivity: &Connectivity, selection: &Selection, view: &Vi
     out
 }
 
+/// Rows under a header. Who sends the same as the row before says nothing for a sender.
+pub(super) fn sheet(rows: &[[Vec<String>; 3]], width: usize) -> String {
+    let mut out = String::new();
+    if rows.is_empty() {
+        return out;
+    }
+    let widths = widths(rows, width);
+    let header = ["FROM", "TO", "ALLOWED"].map(|h| vec![h.to_owned()]);
+    out.push_str(&line(&header, &widths, |text| styled(STRONG, text)));
+    for (i, row) in rows.iter().enumerate() {
+        let tall = |row: &[Vec<String>; 3]| row.iter().map(Vec::len).max().unwrap_or(0) > 1;
+        if i > 0 && !row[0].is_empty() && (tall(&rows[i - 1]) || tall(row)) {
+            out.push('\n');
+        }
+        out.push_str(&line(row, &widths, |text| text.to_owned()));
+    }
+    out
+}
+
 /// The first of many.
-fn few(mut names: Vec<String>) -> Vec<String> {
+pub(super) fn few(mut names: Vec<String>) -> Vec<String> {
     if names.len() > MOST_NAMES {
         let more = names.len() - (MOST_NAMES - 1);
         names.truncate(MOST_NAMES - 1);

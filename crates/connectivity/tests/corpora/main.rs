@@ -55,7 +55,7 @@ fn foreign(files: &Value) -> Option<&'static str> {
 
 /// Whether some object is of a kind.
 fn holds(files: &Value, kind: &str) -> bool {
-    let mut texts = files.as_object().into_iter().flatten().map(|(_, text)| text).filter_map(Value::as_str);
+    let texts = files.as_object().into_iter().flatten().map(|(_, text)| text).filter_map(Value::as_str);
     let says = |line: &str| {
         let line = line.trim().trim_start_matches("- ").replace(['"', ','], "");
         line.strip_prefix("kind:").is_some_and(|k| k.trim() == kind)
