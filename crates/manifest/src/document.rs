@@ -35,7 +35,15 @@ impl Document {
         &self.file
     }
 
-    fn spans(&self) -> &SpanTree {
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    pub(crate) fn spans(&self) -> &SpanTree {
         self.spans.get_or_init(|| {
             let found = match self.format {
                 Format::Yaml => yaml::spans(self.file.text(), &self.range),
@@ -86,7 +94,11 @@ impl Origin {
         self.document.file()
     }
 
-    fn absolute(&self, pointer: &str) -> String {
+    pub(crate) fn document(&self) -> &Document {
+        &self.document
+    }
+
+    pub(crate) fn absolute(&self, pointer: &str) -> String {
         format!("{}{pointer}", self.pointer)
     }
 

@@ -9,6 +9,7 @@ mod files;
 mod json;
 mod load;
 mod objectset;
+pub mod patch;
 mod scalar;
 mod skipped;
 mod source;
