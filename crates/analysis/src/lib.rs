@@ -1,6 +1,7 @@
 //! Answers about a cluster without one.
 //!
 //! [`backend`] is what Services lead to.
+//! [`edit`] finds the smallest change that lets a denied flow through.
 //! [`ingress`] finds the ways by which requests from outside reach pods.
 //! [`observation`] is what a probe was expected to say and what it said.
 //! [`passage`] asks the plans of all nodes on the way.
@@ -13,6 +14,7 @@
 
 pub mod address;
 pub mod backend;
+pub mod edit;
 pub mod ingress;
 pub mod observation;
 pub mod passage;

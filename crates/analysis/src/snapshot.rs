@@ -4,10 +4,13 @@
 //! without one therefore matches no `ipBlock`, and explanations say so.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use tortie_manifest::{Expansion, Loaded, ObjectSet, Place, Store};
 use tortie_model::{Kind, ObjectRef, Pod, Service};
 use tortie_policy::{Delta, Index, PodKey, RuleRef, network_policy};
+
+use crate::edit::Population;
 
 /// Objects, where they were read, and the engine's view of them.
 #[derive(Debug)]
@@ -19,6 +22,7 @@ pub struct Snapshot {
     /// The engine's view.
     pub index: Index,
     services: BTreeMap<PodKey, usize>,
+    population: OnceLock<Population>,
 }
 
 impl Snapshot {
@@ -36,7 +40,12 @@ impl Snapshot {
         let services =
             objects.services.iter().enumerate().map(|(i, s)| (PodKey::new(&s.meta.namespace, &s.meta.name), i));
         let services = services.collect();
-        Self { store, objects, index, services }
+        Self { store, objects, index, services, population: OnceLock::new() }
+    }
+
+    /// The pods in classes, made when they are first asked for.
+    pub(crate) fn population(&self) -> &Population {
+        self.population.get_or_init(|| Population::new(&self.index))
     }
 
     /// A Service.

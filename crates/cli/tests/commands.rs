@@ -326,3 +326,28 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn a_denied_flow_comes_with_the_smallest_change_that_allows_it() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let (code, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "shop/db", "shop/db", "80"]);
+    assert!(code == 0 && !out.contains("smallest change"), "what is allowed needs none: {out}");
+    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "80"]);
+    // The peers of the rule are those of the flow: a port is all that is missing, and both pods get it.
+    for line in [
+        "    one more port in ingress[0] of NetworkPolicy/shop/db",
+        "      p.yaml:40",
+        "    it opens another pair of pods too, such as web/front-2 -> shop/db  TCP 80",
+        "+++ p.yaml",
+        "     - port: sql",
+        "+    - protocol: TCP",
+        "+      port: 80",
+    ] {
+        assert!(out.lines().any(|l| l == line), "{line}\n{out}");
+    }
+    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "192.0.2.200", "shop/db", "80", "-o", "json"]);
+    let edit = &json(&out)["edit"];
+    assert_eq!(edit["changes"][0]["kind"], "rule", "{edit:#}");
+    assert_eq!(edit["opens"]["pairs"], 0);
+    assert!(edit["patch"].as_str().is_some_and(|p| p.contains("+        cidr: 192.0.2.200/32")), "{edit:#}");
+}

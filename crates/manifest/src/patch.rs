@@ -20,6 +20,8 @@ pub enum Written {
     Text(String),
     /// A number.
     Number(u64),
+    /// A boolean.
+    Bool(bool),
     /// A list.
     List(Vec<Written>),
     /// A mapping, in this order.
@@ -48,7 +50,7 @@ impl Written {
 
     fn is_short(&self) -> bool {
         match self {
-            Self::Text(_) | Self::Number(_) => true,
+            Self::Text(_) | Self::Number(_) | Self::Bool(_) => true,
             Self::List(items) => items.is_empty(),
             Self::Map(entries) => entries.is_empty(),
         }
@@ -57,7 +59,7 @@ impl Written {
     fn block(&self, lines: &mut Vec<String>, dash: usize) {
         match self {
             _ if self.is_short() => lines.push(self.flow(false)),
-            Self::Text(_) | Self::Number(_) => {}
+            Self::Text(_) | Self::Number(_) | Self::Bool(_) => {}
             Self::List(items) => {
                 for item in items {
                     let mut own = Vec::new();
@@ -88,6 +90,7 @@ impl Written {
         match self {
             Self::Text(t) => text(t),
             Self::Number(n) => n.to_string(),
+            Self::Bool(b) => b.to_string(),
             Self::List(items) => {
                 format!("[{}]", items.iter().map(|i| i.flow(json)).collect::<Vec<_>>().join(", "))
             }
@@ -105,7 +108,8 @@ fn quoted(text: &str) -> String {
 
 /// A text as YAML: plain where every reader takes it for text.
 fn scalar(text: &str) -> String {
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+    // What begins with a digit may be a number or a date, but for a block of addresses.
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || (c.is_ascii_digit() && text.contains('/')))
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
         && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(&&*text.to_ascii_lowercase());
     if plain { text.to_owned() } else { quoted(text) }
@@ -212,7 +216,7 @@ impl<'d> Site<'d> {
         let Children::Seq(items) = &list.children else { return self.replace(list, &one()) };
         match items.last() {
             _ if self.is_flow(list) && (self.is_json() || !items.is_empty()) => {
-                self.into_flow(list, items.last(), &item.flow(self.is_json()))
+                self.within_brackets(list, items.last(), &item.flow(self.is_json()))
             }
             None => self.replace(list, &one()),
             Some(last) => {
@@ -228,7 +232,7 @@ impl<'d> Site<'d> {
         let last = entries.last().map(|(_, node)| node);
         if self.is_flow(map) && (self.is_json() || last.is_some()) {
             let text = entry.flow(self.is_json());
-            return self.into_flow(map, last, &text[1..text.len() - 1]);
+            return self.within_brackets(map, last, &text[1..text.len() - 1]);
         }
         let Some(last) = last else { return self.replace(map, &entry) };
         let column = self.column(entries.first()?.1.key.as_ref()?.start);
@@ -260,7 +264,7 @@ impl<'d> Site<'d> {
     }
 
     /// Before the bracket at the end: on a line of its own where the last neighbour has one.
-    fn into_flow(&self, holder: &SpanTree, last: Option<&SpanTree>, new: &str) -> Option<TextEdit> {
+    fn within_brackets(&self, holder: &SpanTree, last: Option<&SpanTree>, new: &str) -> Option<TextEdit> {
         let close = holder.value.end.checked_sub(1)?;
         let Some(last) = last else { return self.edit(close..close, new) };
         let end = self.end(last).max(last.value.end);

@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use tortie_model::{Direction, Family, ObjectRef};
+use tortie_model::{Direction, Family, ObjectRef, Traffic};
 use tortie_policy::{FlowVerdict, Half, PairVerdict, RuleRef, Side};
 
 use super::end::End;
 use super::excerpt::excerpt;
 use super::port::{Asked, PortError};
-use super::{region, words};
+use super::{edit, region, words};
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
+use tortie_analysis::edit::{Edit, NoEdit, minimal};
 use tortie_analysis::snapshot::Snapshot;
 
 /// A question and its answer.
@@ -28,7 +29,7 @@ pub(crate) struct Flow {
 }
 
 enum Answer {
-    One(Box<FlowVerdict>),
+    One(Traffic, Box<FlowVerdict>),
     All(Box<PairVerdict>),
 }
 
@@ -55,7 +56,7 @@ impl Flow {
         let side = |end: &End| end.side(snapshot, family).expect("it has a side in each of its families");
         let (from_side, to_side) = (side(from), side(to));
         let answer = match asked.traffic(to, family)? {
-            Some(traffic) => Answer::One(Box::new(snapshot.index.verdict(&from_side, &to_side, traffic))),
+            Some(traffic) => Answer::One(traffic, Box::new(snapshot.index.verdict(&from_side, &to_side, traffic))),
             None => Answer::All(Box::new(snapshot.index.pair(&from_side, &to_side))),
         };
         let (from, to, asked, via) = (from.clone(), to.clone(), asked.clone(), via.map(str::to_owned));
@@ -101,7 +102,7 @@ impl Flow {
     }
 
     fn reason(&self) -> Option<Reason> {
-        let Answer::One(verdict) = &self.answer else { return None };
+        let Answer::One(_, verdict) = &self.answer else { return None };
         let half = |d: Direction| {
             let half = verdict.half(d);
             HalfReason {
@@ -129,7 +130,7 @@ impl Flow {
     /// Everything below the headline.
     fn body(&self, snapshot: &Snapshot) -> String {
         match &self.answer {
-            Answer::One(verdict) => {
+            Answer::One(_, verdict) => {
                 if let Some(shortcut) = verdict.shortcut {
                     return format!("  {}\n", words::shortcut(shortcut));
                 }
@@ -183,6 +184,16 @@ impl Flow {
         out
     }
 
+    /// The smallest change that would let it through.
+    fn edit(&self, snapshot: &Snapshot) -> Result<Edit, NoEdit> {
+        match &self.answer {
+            Answer::One(traffic, verdict) if !verdict.is_allowed() => {
+                minimal(snapshot, &self.from_side, &self.to_side, *traffic)
+            }
+            _ => Err(NoEdit::Allowed),
+        }
+    }
+
     /// One line of JSON.
     pub(crate) fn json(&self, snapshot: &Snapshot) -> Value {
         let mut out = json!({
@@ -193,7 +204,7 @@ impl Flow {
             "via": if self.via.is_some() { "service" } else { "pod" },
         });
         let fields = match &self.answer {
-            Answer::One(verdict) => {
+            Answer::One(_, verdict) => {
                 let half = |d: Direction| {
                     let half = verdict.half(d);
                     let mut value = super::json::half(snapshot, half);
@@ -211,6 +222,7 @@ impl Flow {
                     "shortcut": verdict.shortcut.map(super::json::shortcut),
                     "egress": half(Direction::Egress),
                     "ingress": half(Direction::Ingress),
+                    "edit": edit::json(&self.edit(snapshot)),
                 })
             }
             Answer::All(pair) => json!({
@@ -275,8 +287,8 @@ pub(crate) fn text(snapshot: &Snapshot, flows: &[Flow]) -> String {
         let first = &members[0];
         let families: Vec<&str> = first.iter().filter_map(|f| f.family).map(Family::as_str).collect();
         let verdict = match &first[0].answer {
-            Answer::One(v) if v.is_allowed() => format!("{}  ", styled(ALLOW.bold(), "ALLOWED")),
-            Answer::One(_) => format!("{}  ", styled(DENY.bold(), "DENIED")),
+            Answer::One(_, v) if v.is_allowed() => format!("{}  ", styled(ALLOW.bold(), "ALLOWED")),
+            Answer::One(..) => format!("{}  ", styled(DENY.bold(), "DENIED")),
             Answer::All(_) => String::new(),
         };
         let families = match families.is_empty() {
@@ -285,6 +297,7 @@ pub(crate) fn text(snapshot: &Snapshot, flows: &[Flow]) -> String {
         };
         let _ = writeln!(out, "{verdict}{}{families}", styled(STRONG, first[0].subject()));
         out.push_str(body);
+        out.push_str(&edit::text(&first[0].edit(snapshot)));
         if members.len() > 1 {
             let _ = writeln!(out, "\n  decided alike, by the same rules:");
             for member in &members[1..] {

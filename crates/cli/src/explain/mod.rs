@@ -1,6 +1,7 @@
 //! `tortie explain`: whether a packet gets through, and which policy, rule and line decides.
 
 mod batch;
+pub(crate) mod edit;
 mod end;
 mod excerpt;
 mod flow;

@@ -43,7 +43,7 @@ fn grouped(pair: &PairVerdict) -> Vec<(Rules, Vec<Scope>)> {
 }
 
 /// `TCP 53, 9153; UDP 53`, or `everything else`.
-fn scopes_text(scopes: &[Scope], only: bool) -> String {
+pub(super) fn scopes_text(scopes: &[Scope], only: bool) -> String {
     let mut protocols: BTreeMap<IpProtocol, Vec<String>> = BTreeMap::new();
     let mut rest = false;
     for scope in scopes {

@@ -1,0 +1,263 @@
+//! The smallest change of the manifests that would let a denied flow through.
+//!
+//! Every way that a NetworkPolicy offers is tried: another port or peer in a rule, a label that a selector asks for,
+//! another rule, another policy. Each is made in the text, read again, and judged by the engine: one that does not let
+//! the flow through is none. Of the others the one is chosen that opens least besides, and of equals the shortest.
+
+mod candidate;
+mod opening;
+mod patch;
+mod peer;
+mod population;
+
+pub use opening::{Example, Opening};
+pub use patch::Patch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tortie_manifest::patch::{TextEdit, reread};
+use tortie_manifest::{LoadOptions, Memory, load};
+use tortie_model::{Direction, Family, Object, ObjectRef, Traffic};
+use tortie_policy::{By, Delta, Index, PodKey, RuleRef, Side, network_policy};
+
+use crate::snapshot::Snapshot;
+use candidate::{Candidate, candidates};
+use opening::{Changed, Measure};
+pub(crate) use population::Population;
+
+/// What is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// One more port in a rule whose peers match.
+    Port(RuleRef),
+    /// One more peer in a rule whose ports match.
+    Peer(RuleRef),
+    /// A label on a pod, on the template of its workload, or on a namespace.
+    Label {
+        /// The object.
+        object: ObjectRef,
+        /// The labels.
+        labels: Vec<(String, String)>,
+    },
+    /// One more rule in a policy.
+    Rule(ObjectRef, Direction),
+    /// One more policy.
+    Policy(ObjectRef, Direction),
+}
+
+/// A change that lets a flow through, and what it does besides.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// What is changed: one thing for each direction that denied.
+    pub changes: Vec<Change>,
+    /// The change in the text.
+    pub patch: Patch,
+    /// What else it opens.
+    pub opening: Opening,
+}
+
+/// Why there is no edit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoEdit {
+    /// The flow is allowed as it is.
+    #[error("the flow is allowed")]
+    Allowed,
+    /// A rule denies it, or a tier that NetworkPolicies do not stand in.
+    #[error("no NetworkPolicy can allow it: it is denied before they are asked, or after")]
+    OtherTier,
+    /// Nothing that was tried lets the flow through.
+    #[error("none was found that the text has room for")]
+    None,
+}
+
+/// Candidates of each direction that are tried with those of the other, when both deny.
+const TRIED_TOGETHER: usize = 5;
+
+/// Finds the smallest change that lets a flow through.
+///
+/// # Errors
+/// When there is none.
+pub fn minimal(snapshot: &Snapshot, from: &Side, to: &Side, traffic: Traffic) -> Result<Edit, NoEdit> {
+    let flow = Asked { snapshot, from, to, traffic };
+    let verdict = snapshot.index.verdict(from, to, traffic);
+    let mut halves = Vec::new();
+    for direction in Direction::BOTH {
+        let half = verdict.half(direction);
+        if half.is_allowed() {
+            continue;
+        }
+        match half.outcome.by {
+            By::EndOfTier(tier) if &*half.stack.tiers()[tier].name == "default" => {
+                halves.push(candidates(&flow, half, &half.stack.tiers()[tier].policies));
+            }
+            _ => return Err(NoEdit::OtherTier),
+        }
+    }
+    let mut best: Option<(Rank, Edit)> = None;
+    for chosen in together(&halves) {
+        flow.consider(&chosen, &mut best);
+    }
+    match best {
+        Some((_, edit)) => Ok(edit),
+        None if halves.is_empty() => Err(NoEdit::Allowed),
+        None => Err(NoEdit::None),
+    }
+}
+
+/// The edit that adds a policy for each direction that denies, and touches nothing else: what every other is held
+/// against.
+///
+/// # Errors
+/// When there is none.
+pub fn trivial(snapshot: &Snapshot, from: &Side, to: &Side, traffic: Traffic) -> Result<Edit, NoEdit> {
+    let flow = Asked { snapshot, from, to, traffic };
+    let verdict = snapshot.index.verdict(from, to, traffic);
+    let denied = Direction::BOTH.into_iter().filter(|d| !verdict.half(*d).is_allowed());
+    let chosen: Option<Vec<Candidate>> = denied.map(|d| candidate::policy(&flow, d)).collect();
+    let chosen = chosen.ok_or(NoEdit::None)?;
+    let mut best = None;
+    flow.consider(&chosen.iter().collect::<Vec<_>>(), &mut best);
+    best.map(|(_, edit)| edit).ok_or(NoEdit::None)
+}
+
+/// One candidate of each half, in all ways; the new policy, which is last, is always among those tried.
+fn together(halves: &[Vec<Candidate>]) -> Vec<Vec<&Candidate>> {
+    match halves {
+        [] => Vec::new(),
+        [one] => one.iter().map(|c| vec![c]).collect(),
+        [first, second, ..] => {
+            let few = |half: &'_ [Candidate]| -> Vec<usize> {
+                let last = half.len().saturating_sub(1);
+                (0..half.len()).filter(|i| *i + 1 < TRIED_TOGETHER || *i == last).collect()
+            };
+            let (few_first, few_second) = (few(first), few(second));
+            let pairs = few_first.iter().flat_map(|i| few_second.iter().map(move |j| (*i, *j)));
+            pairs.map(|(i, j)| vec![&first[i], &second[j]]).collect()
+        }
+    }
+}
+
+/// What is compared: closed pairs, opened from or to outside, opened pairs, opened ports, what only the other end keeps
+/// closed, rules in policies that are there to deny, lines.
+type Rank = (u64, u64, u64, u64, u64, usize, usize);
+
+/// The flow that is to be let through.
+pub(crate) struct Asked<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) from: &'a Side,
+    pub(crate) to: &'a Side,
+    pub(crate) traffic: Traffic,
+}
+
+impl Asked<'_> {
+    /// The end that policies of a direction govern, and the other one.
+    pub(crate) fn ends(&self, direction: Direction) -> (&Side, &Side) {
+        match direction {
+            Direction::Egress => (self.from, self.to),
+            Direction::Ingress => (self.to, self.from),
+        }
+    }
+
+    /// Tries candidates together, and keeps them when they are better than the best.
+    fn consider(&self, chosen: &[&Candidate], best: &mut Option<(Rank, Edit)>) {
+        let Some((after, changed)) = self.made(chosen) else { return };
+        let again = |side: &Side| again(&after, side);
+        let (Some(from), Some(to)) = (again(self.from), again(self.to)) else { return };
+        if !after.verdict(&from, &to, self.traffic).is_allowed() {
+            return;
+        }
+        let measure = Measure { before: &self.snapshot.index, after: &after, asked: [self.from, self.to] };
+        let opening = measure.opening(self.snapshot.population(), &changed);
+        let lines = chosen.iter().map(|c| c.lines()).sum();
+        let Opening { closed, outside, pairs, width, latent, .. } = opening;
+        let denying = chosen.iter().filter(|c| self.is_there_to_deny(c)).count();
+        let rank = (closed, outside, pairs, width, latent, denying, lines);
+        if best.as_ref().is_none_or(|(other, _)| rank < *other) {
+            let changes = chosen.iter().map(|c| c.change.clone()).collect();
+            let patch = Patch::new(chosen.iter().flat_map(|c| &c.edits), chosen.iter().filter_map(|c| c.file.as_ref()));
+            *best = Some((rank, Edit { changes, patch, opening }));
+        }
+    }
+
+    /// Whether a rule would come into a policy that has none of its direction, and so is there to deny.
+    fn is_there_to_deny(&self, candidate: &Candidate) -> bool {
+        let Change::Rule(policy, direction) = &candidate.change else { return false };
+        let rules = self.snapshot.index.policy(policy).and_then(|p| p.rules(*direction));
+        rules.is_some_and(<[_]>::is_empty)
+    }
+
+    /// The cluster after changes: the texts are changed, read again, and what they say is applied.
+    fn made(&self, chosen: &[&Candidate]) -> Option<(Index, Changed)> {
+        let mut after = self.snapshot.index.clone();
+        let mut changed = Changed::default();
+        let mut edits: BTreeMap<&ObjectRef, Vec<TextEdit>> = BTreeMap::new();
+        for candidate in chosen {
+            match &candidate.file {
+                Some((name, text)) => {
+                    let files = Memory::new([(name.as_str(), text.as_str())]);
+                    let loaded = load(&files, &[name.as_str()], &LoadOptions::default());
+                    let one = loaded.objects.into_iter().next().filter(|_| loaded.diagnostics.is_empty())?;
+                    self.take(one.object, &mut after, &mut changed)?;
+                }
+                None => edits.entry(&candidate.object).or_default().extend(candidate.edits.iter().cloned()),
+            }
+        }
+        for (object, edits) in edits {
+            let options = LoadOptions { namespace: object.namespace_str().into() };
+            let loaded = reread(self.snapshot.store.origin(object)?, &edits, &options);
+            if loaded.has_untrusted_object() {
+                return None;
+            }
+            let one = loaded.objects.into_iter().find(|o| o.object.reference() == *object)?;
+            self.take(one.object, &mut after, &mut changed)?;
+        }
+        Some((after, changed))
+    }
+
+    /// Applies an object as it is written now.
+    fn take(&self, object: Object, after: &mut Index, changed: &mut Changed) -> Option<()> {
+        let reference = object.reference();
+        match object {
+            Object::NetworkPolicy(policy) => {
+                let policy = network_policy(&policy);
+                let old = self.snapshot.index.policy(&reference).cloned();
+                changed.policies.push((old, Arc::new(policy.clone())));
+                after.apply(Delta::Policy(Box::new(policy)));
+            }
+            Object::Namespace(namespace) => {
+                changed.pods.extend(self.snapshot.index.pods_of(namespace.name()).map(|p| PodKey::of(p)));
+                after.apply(Delta::Namespace(namespace));
+            }
+            Object::Pod(_) | Object::Workload(_) => {
+                // Pods keep what they are but for the labels that came to what they are made of.
+                let labels = match &object {
+                    Object::Workload(workload) => &workload.template.labels,
+                    _ => object.labels(),
+                };
+                let is_its = |pod: &&Arc<tortie_model::Pod>| match &object {
+                    Object::Pod(own) => PodKey::of(own) == PodKey::of(pod),
+                    _ => pod.owner.as_ref() == Some(&reference),
+                };
+                let namespace: Arc<str> = reference.namespace_str().into();
+                let pods: Vec<_> = self.snapshot.index.pods_of(&namespace).filter(is_its).cloned().collect();
+                for pod in pods {
+                    let mut pod = (*pod).clone();
+                    pod.meta.labels = labels.iter().fold(pod.meta.labels, |all, (key, value)| all.with(key, value));
+                    changed.pods.insert(PodKey::of(&pod));
+                    after.apply(Delta::Pod(Box::new(pod)));
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// An end as it is in another state of the cluster.
+fn again(after: &Index, side: &Side) -> Option<Side> {
+    match side.pod() {
+        Some(pod) => after.pod_side(after.pod(&PodKey::of(pod))?, side.ip().map(Family::of)),
+        None => Some(side.clone()),
+    }
+}

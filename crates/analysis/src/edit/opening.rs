@@ -1,0 +1,263 @@
+//! What a change opens besides the flow that it is made for.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tortie_model::{Direction, Family};
+use tortie_policy::{Index, Outcome, Peers, PodKey, Policy, Regions, Rule, Scope, Side, Verdict};
+
+use super::population::Population;
+
+/// What a change opens and closes, counted in pods, without the pair that it is made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Pairs of pods of which the first reaches the second on more than before.
+    pub pairs: u64,
+    /// Pods that addresses outside reach on more than before, or that reach more of them.
+    pub outside: u64,
+    /// Pairs of pods, or pods and addresses outside, that lose something.
+    pub closed: u64,
+    /// Ports that were opened, summed over all pairs, that of the flow included.
+    pub width: u64,
+    /// The same of each direction by itself: what the policies of the other end alone keep closed.
+    pub latent: u64,
+    /// Some of the pairs.
+    pub examples: Vec<Example>,
+}
+
+/// A pair that a change opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// `namespace/name` of the pod, or an address.
+    pub from: String,
+    /// The same of the destination.
+    pub to: String,
+    /// What passes now, and did not.
+    pub opened: Vec<Scope>,
+}
+
+/// How many examples are kept.
+const EXAMPLES: usize = 3;
+
+/// What a change touches.
+#[derive(Default)]
+pub(crate) struct Changed {
+    /// Policies as they were and as they are.
+    pub(crate) policies: Vec<(Option<Arc<Policy>>, Arc<Policy>)>,
+    /// Pods whose labels, or whose namespace's labels, are others.
+    pub(crate) pods: BTreeSet<PodKey>,
+}
+
+/// Two states of a cluster.
+pub(crate) struct Measure<'a> {
+    pub(crate) before: &'a Index,
+    pub(crate) after: &'a Index,
+    /// The ends of the flow that the change is made for.
+    pub(crate) asked: [&'a Side; 2],
+}
+
+/// An end: a class of pods, or an address outside.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum End {
+    Class(usize),
+    Outside(IpAddr),
+}
+
+impl Measure<'_> {
+    pub(crate) fn opening(&self, population: &Population, changed: &Changed) -> Opening {
+        let mut tally = Tally { measure: self, population, seen: HashSet::new(), found: Opening::default() };
+        let others: Vec<End> = (0..population.classes.len()).map(End::Class).collect();
+        let outside = self.outside(changed);
+        let all = || others.iter().chain(&outside).copied();
+        for class in changed.pods.iter().filter_map(|key| population.class_of(key)).collect::<BTreeSet<_>>() {
+            for other in all() {
+                tally.pair(End::Class(class), other);
+                tally.pair(other, End::Class(class));
+            }
+        }
+        for (old, new) in &changed.policies {
+            for direction in Direction::BOTH {
+                let Some(difference) = Difference::of(old.as_deref(), new, direction) else { continue };
+                for class in 0..population.classes.len() {
+                    let key = &population.classes[class].key;
+                    if !self.governs(old.as_deref(), key) && !self.governs(Some(new), key) {
+                        continue;
+                    }
+                    for other in all().filter(|other| self.concerns(&difference, *other, population)) {
+                        match direction {
+                            Direction::Egress => tally.pair(End::Class(class), other),
+                            Direction::Ingress => tally.pair(other, End::Class(class)),
+                        }
+                    }
+                }
+            }
+        }
+        tally.found
+    }
+
+    fn governs(&self, policy: Option<&Policy>, key: &PodKey) -> bool {
+        let pod = self.before.pod(key);
+        let namespace = pod.and_then(|p| self.before.namespace(&p.meta.namespace));
+        policy.zip(pod.zip(namespace)).is_some_and(|(policy, (pod, ns))| policy.subject.selects(pod, ns))
+    }
+
+    fn concerns(&self, difference: &Difference<'_>, other: End, population: &Population) -> bool {
+        let Difference::Rules(rules) = difference else { return true };
+        let mut sides = Family::ALL.into_iter().filter_map(|family| side(self.after, other, population, family));
+        sides.any(|side| rules.iter().any(|rule| rule.peers.matches(&side)))
+    }
+
+    /// Addresses that stand for the world outside: one of nobody, and one of each block of the policies.
+    fn outside(&self, changed: &Changed) -> Vec<End> {
+        let anywhere = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().expect("an address"));
+        let rules = changed.policies.iter().flat_map(|(_, p)| p.ingress.iter().chain(&p.egress).flatten());
+        let peers = rules.filter_map(|r| match &r.peers {
+            Peers::Any => None,
+            Peers::OneOf(peers) => Some(peers),
+        });
+        let blocks = peers.flatten().filter_map(|p| p.blocks.as_ref()).flatten();
+        let of_blocks = blocks.map(|b| b.cidr().network());
+        let nobodys = |ip: &IpAddr| {
+            let side = self.before.address_side(*ip);
+            side.pod().is_none() && side.node().is_none()
+        };
+        let all: BTreeSet<IpAddr> = anywhere.into_iter().chain(of_blocks).filter(nobodys).collect();
+        all.into_iter().map(End::Outside).collect()
+    }
+}
+
+/// In what the rules of a direction differ.
+enum Difference<'p> {
+    /// The policy is new: it isolates.
+    All,
+    /// These rules came.
+    Rules(Vec<&'p Rule>),
+}
+
+impl<'p> Difference<'p> {
+    fn of(old: Option<&Policy>, new: &'p Policy, direction: Direction) -> Option<Self> {
+        let rules = new.rules(direction)?;
+        let Some(before) = old.and_then(|old| old.rules(direction)) else { return Some(Self::All) };
+        let came: Vec<&Rule> = rules.iter().filter(|rule| !before.contains(rule)).collect();
+        (!came.is_empty()).then_some(Self::Rules(came))
+    }
+}
+
+/// An end in a state of the cluster; `None` when it has no address of the family.
+fn side(index: &Index, end: End, population: &Population, family: Family) -> Option<Side> {
+    match end {
+        End::Class(class) => index.pod_side(index.pod(&population.classes[class].key)?, Some(family)),
+        End::Outside(ip) => (Family::of(ip) == family).then(|| index.address_side(ip)),
+    }
+}
+
+struct Tally<'m> {
+    measure: &'m Measure<'m>,
+    population: &'m Population,
+    seen: HashSet<(End, End)>,
+    found: Opening,
+}
+
+impl Tally<'_> {
+    fn pair(&mut self, from: End, to: End) {
+        if !self.seen.insert((from, to)) {
+            return;
+        }
+        let mut opened: Vec<Scope> = Vec::new();
+        let (mut closed, mut latent) = (false, 0);
+        for family in Family::ALL {
+            let allowed = |index: &Index| -> Option<Regions<[bool; 2]>> {
+                let from = side(index, from, self.population, family)?;
+                let to = side(index, to, self.population, family)?;
+                let passes = |outcome: &Outcome| outcome.verdict == Verdict::Allow;
+                Some(index.pair(&from, &to).regions.map(|(egress, ingress)| [passes(egress), passes(ingress)]))
+            };
+            let Some((before, after)) = allowed(self.measure.before).zip(allowed(self.measure.after)) else { continue };
+            if before == after {
+                continue;
+            }
+            let change = before.zip(&after, |before, after| (*before, *after));
+            for (scope, (before, after)) in change.iter() {
+                let halves = before.iter().zip(after).filter(|(before, after)| !**before && **after).count();
+                latent += width(&scope) * halves as u64;
+                let through = |halves: &[bool; 2]| *halves == [true; 2];
+                closed |= through(before) && !through(after);
+                if !through(before) && through(after) && !opened.contains(&scope) {
+                    opened.push(scope);
+                }
+            }
+        }
+        let asked = self.is_asked(from, to);
+        let pairs = self.pairs(from, to);
+        self.found.latent = self.found.latent.saturating_add(pairs.saturating_mul(latent));
+        let others = pairs.saturating_sub(u64::from(asked));
+        if closed {
+            self.found.closed += pairs;
+        }
+        if opened.is_empty() {
+            return;
+        }
+        self.found.width = self.found.width.saturating_add(pairs.saturating_mul(opened.iter().map(width).sum()));
+        match (from, to) {
+            (End::Class(_), End::Class(_)) => self.found.pairs += others,
+            _ => self.found.outside += others,
+        }
+        if others > 0
+            && self.found.examples.len() < EXAMPLES
+            && let Some((from, to)) = self.example(from, to, asked)
+        {
+            self.found.examples.push(Example { from, to, opened });
+        }
+    }
+
+    fn pairs(&self, from: End, to: End) -> u64 {
+        let size = |end: End| match end {
+            End::Class(class) => self.population.classes[class].size,
+            End::Outside(_) => 1,
+        };
+        // A pod and itself are no pair.
+        if from == to { size(from) * (size(from) - 1) } else { size(from) * size(to) }
+    }
+
+    /// Whether the flow that the change is made for is between these.
+    fn is_asked(&self, from: End, to: End) -> bool {
+        let is = |end: End, asked: &Side| match (end, asked.pod()) {
+            (End::Class(class), Some(pod)) => self.population.class_of(&PodKey::of(pod)) == Some(class),
+            (End::Outside(ip), None) => asked.ip() == Some(ip),
+            _ => false,
+        };
+        let [first, second] = self.measure.asked;
+        is(from, first) && is(to, second)
+    }
+
+    /// Names of a pair; another pair than the one asked about where there are several.
+    fn example(&self, from: End, to: End, asked: bool) -> Option<(String, String)> {
+        let names = |end: End| match end {
+            End::Class(class) => {
+                let pods = self.measure.before.pods();
+                let mine = pods.filter(|p| self.population.class_of(&PodKey::of(p)) == Some(class));
+                mine.take(3).map(|p| p.key()).collect()
+            }
+            End::Outside(ip) => vec![ip.to_string()],
+        };
+        let [first, second] = self.measure.asked;
+        let is = |side: &Side, name: &String| match side.pod() {
+            Some(pod) => pod.key() == *name,
+            None => side.ip().is_some_and(|ip| ip.to_string() == *name),
+        };
+        let froms: Vec<String> = names(from);
+        let tos: Vec<String> = names(to);
+        let pairs = froms.iter().flat_map(|f| tos.iter().map(move |t| (f, t)));
+        let mut other = pairs.filter(|(f, t)| f != t && !(asked && is(first, f) && is(second, t)));
+        other.next().map(|(f, t)| (f.clone(), t.clone()))
+    }
+}
+
+/// How many ports, or the like, a scope holds.
+fn width(scope: &Scope) -> u64 {
+    match scope {
+        Scope::Range(_, range) => u64::from(*range.end() - *range.start()) + 1,
+        Scope::Rest => 1 << 20,
+    }
+}

@@ -1,0 +1,79 @@
+//! How an end of a flow is written into a policy.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tortie_manifest::patch::Written;
+use tortie_model::{LabelSelector, Pod, Protocol, Traffic};
+use tortie_policy::{Index, Side};
+
+/// Labels that controllers set, different in every roll-out or every pod: nobody writes them into a policy.
+const VOLATILE: [&str; 9] = [
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "controller-uid",
+    "job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+];
+
+/// Labels that people name things by, the most usual first.
+const USUAL: [&str; 5] = ["app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/component", "component"];
+
+/// The fewest labels of a pod that select no other pods of its namespace than all of its labels do; one at least, where
+/// it has any.
+pub(crate) fn own_labels<'p>(index: &Index, pod: &'p Pod) -> Vec<(&'p str, &'p str)> {
+    let mut labels: Vec<_> = pod.meta.labels.iter().filter(|(key, _)| !VOLATILE.contains(key)).collect();
+    let namespace: Arc<str> = Arc::clone(&pod.meta.namespace);
+    let selected = |labels: &[(&str, &str)]| {
+        let selector = LabelSelector::match_labels(labels.iter().copied());
+        index.pods_of(&namespace).filter(|p| selector.matches(&p.meta.labels)).count()
+    };
+    let least = selected(&labels);
+    let rank = |key: &str| USUAL.iter().position(|u| *u == key).unwrap_or(USUAL.len());
+    let mut keys: Vec<&str> = labels.iter().map(|(k, _)| *k).collect();
+    keys.sort_by_key(|key| std::cmp::Reverse((rank(key), *key)));
+    for key in keys {
+        let fewer: Vec<_> = labels.iter().copied().filter(|(k, _)| *k != key).collect();
+        if !fewer.is_empty() && selected(&fewer) == least {
+            labels = fewer;
+        }
+    }
+    labels
+}
+
+/// A selector of labels; without any, of everything.
+pub(crate) fn selector(labels: &[(&str, &str)]) -> Written {
+    if labels.is_empty() {
+        return Written::Map(Vec::new());
+    }
+    Written::entry("matchLabels", Written::texts(labels.iter().copied()))
+}
+
+/// An end as an item of `from` or `to` of a policy in a namespace. `None` for an end that is no pod and has no address.
+pub(crate) fn peer(index: &Index, side: &Side, here: &str) -> Option<Written> {
+    let Some(pod) = side.pod() else {
+        let ip = side.ip()?;
+        let length = if matches!(ip, IpAddr::V4(_)) { 32 } else { 128 };
+        let block = Written::texts([("cidr", format!("{ip}/{length}").as_str())]);
+        return Some(Written::entry("ipBlock", block));
+    };
+    let pods = ("podSelector".to_owned(), selector(&own_labels(index, pod)));
+    if *pod.meta.namespace == *here {
+        return Some(Written::Map(vec![pods]));
+    }
+    let name = [("kubernetes.io/metadata.name", &*pod.meta.namespace)];
+    Some(Written::Map(vec![("namespaceSelector".to_owned(), selector(&name)), pods]))
+}
+
+/// A packet as an item of `ports`. `None` for packets that have no port: only rules without `ports` speak of them.
+pub(crate) fn port(traffic: Traffic) -> Option<Written> {
+    let protocol: Protocol = traffic.protocol.transport()?;
+    Some(Written::Map(vec![
+        ("protocol".to_owned(), Written::Text(protocol.as_str().to_owned())),
+        ("port".to_owned(), Written::Number(traffic.detail.into())),
+    ]))
+}
