@@ -1,6 +1,6 @@
 //! A choice of pairs, put together for people: who behaves alike is one party.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tortie_model::{Kind, ObjectRef};
@@ -257,10 +257,7 @@ impl View {
     /// The set of a cell, where it has packets.
     #[must_use]
     pub fn passing(&self, from: usize, to: usize) -> Option<(u32, bool)> {
-        match self.cell(from, to) {
-            Cell::Passes { set, partly } if packets::any(&self.sets[set as usize]) => Some((set, partly)),
-            Cell::Passes { .. } | Cell::Itself | Cell::Unasked => None,
-        }
+        self.passes(self.cell(from, to))
     }
 
     /// Puts parties together that differ in nothing that is shown, unless they are to be kept apart.
@@ -338,33 +335,18 @@ impl View {
         (0..self.parties.len()).map(|i| self.cell(i, j)).collect()
     }
 
-    /// All that passes, in few lines: senders with equal rows together, and, for each of those, receivers of the same
-    /// packets.
+    /// All that passes, in few lines. First what many senders that differ otherwise may all send to somebody; then,
+    /// of the rest, senders with equal rows together, and, for each of those, receivers of the same packets.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let mut senders: Vec<(Vec<usize>, Vec<Cell>)> = Vec::new();
-        for i in 0..self.parties.len() {
-            let row = self.row(i);
-            if !row.iter().any(|cell| matches!(cell, Cell::Passes { .. })) {
-                continue;
-            }
-            match senders.iter_mut().find(|(group, known)| joins((group, known), (i, &row))) {
-                Some((group, known)) => {
-                    fill(known, &row);
-                    group.push(i);
-                }
-                None => senders.push((vec![i], row)),
-            }
-        }
-        let mut out: Vec<Entry> = Vec::new();
-        for (from, row) in senders {
+        let rows = (0..self.parties.len()).map(|i| (vec![i], self.row(i)));
+        let mut senders = alike(rows.filter(|(_, row)| row.iter().any(|cell| matches!(cell, Cell::Passes { .. }))));
+        let mut out = self.shared(&mut senders);
+        for (from, row) in alike(senders) {
             let first = out.len();
             for (j, cell) in row.into_iter().enumerate() {
-                let Cell::Passes { set, partly } = cell else { continue };
+                let Some((set, partly)) = self.passes(cell) else { continue };
                 let set = &self.sets[set as usize];
-                if !packets::any(set) {
-                    continue;
-                }
                 let same = |e: &&mut Entry| e.partly == partly && Arc::ptr_eq(&e.packets, set);
                 match out[first..].iter_mut().find(same) {
                     Some(entry) => entry.to.push(j),
@@ -374,6 +356,60 @@ impl View {
         }
         out
     }
+
+    /// Takes out of the rows what at least so many of them share.
+    fn shared(&self, senders: &mut [(Vec<usize>, Vec<Cell>)]) -> Vec<Entry> {
+        const MANY: usize = 3;
+        // By packets and senders: receivers.
+        let mut found: BTreeMap<(u32, bool, Vec<usize>), Vec<usize>> = BTreeMap::new();
+        for j in 0..self.parties.len() {
+            let mut by_set: BTreeMap<(u32, bool), Vec<usize>> = BTreeMap::new();
+            for (g, (_, row)) in senders.iter().enumerate() {
+                if let Some(what) = self.passes(row[j]) {
+                    by_set.entry(what).or_default().push(g);
+                }
+            }
+            for ((set, partly), groups) in by_set.into_iter().filter(|(_, groups)| groups.len() >= MANY) {
+                found.entry((set, partly, groups)).or_default().push(j);
+            }
+        }
+        let mut out: Vec<Entry> = Vec::with_capacity(found.len());
+        for ((set, partly, groups), to) in found {
+            let mut from: Vec<usize> = Vec::new();
+            for g in groups {
+                from.extend(&senders[g].0);
+                to.iter().for_each(|j| senders[g].1[*j] = Cell::Unasked);
+            }
+            from.sort_unstable();
+            out.push(Entry { from, to, packets: self.sets[set as usize].clone(), partly });
+        }
+        out.sort_by_key(|entry| (std::cmp::Reverse(entry.from.len() * entry.to.len()), entry.from.clone()));
+        out
+    }
+
+    fn passes(&self, cell: Cell) -> Option<(u32, bool)> {
+        match cell {
+            Cell::Passes { set, partly } if packets::any(&self.sets[set as usize]) => Some((set, partly)),
+            Cell::Passes { .. } | Cell::Itself | Cell::Unasked => None,
+        }
+    }
+}
+
+/// Puts senders together whose rows agree.
+fn alike(rows: impl IntoIterator<Item = (Vec<usize>, Vec<Cell>)>) -> Vec<(Vec<usize>, Vec<Cell>)> {
+    let mut senders: Vec<(Vec<usize>, Vec<Cell>)> = Vec::new();
+    for (members, row) in rows {
+        let joins =
+            |(group, known): &&mut (Vec<usize>, Vec<Cell>)| members.iter().all(|i| joins((group, known), (*i, &row)));
+        match senders.iter_mut().find(joins) {
+            Some((group, known)) => {
+                fill(known, &row);
+                group.extend(members);
+            }
+            None => senders.push((members, row)),
+        }
+    }
+    senders
 }
 
 /// Whether what is known of a group agrees with what is known of one more. A pod with itself agrees with what it is to

@@ -50,15 +50,34 @@ pub(super) fn sheet(rows: &[[Vec<String>; 3]], width: usize) -> String {
     }
     let widths = widths(rows, width);
     let header = ["FROM", "TO", "ALLOWED"].map(|h| vec![h.to_owned()]);
-    out.push_str(&line(&header, &widths, |text| styled(STRONG, text)));
-    for (i, row) in rows.iter().enumerate() {
-        let tall = |row: &[Vec<String>; 3]| row.iter().map(Vec::len).max().unwrap_or(0) > 1;
-        if i > 0 && !row[0].is_empty() && (tall(&rows[i - 1]) || tall(row)) {
+    out.push_str(&lines(&header, &widths, false, |text| styled(STRONG, text)));
+    let mut had_gap = false;
+    for (i, group) in rows.chunk_by(|_, next| next[0].is_empty()).enumerate() {
+        // The names of senders run down beside all that they send.
+        let mut cells = [broken_all(&group[0][0], widths[0]), Vec::new(), Vec::new()];
+        for row in group {
+            let (mut to, mut allowed) = (broken_all(&row[1], widths[1]), broken_all(&row[2], widths[2]));
+            let height = to.len().max(allowed.len());
+            to.resize(height, String::new());
+            allowed.resize(height, String::new());
+            cells[1].extend(to);
+            cells[2].extend(allowed);
+        }
+        // Of several senders, each sends all that stands beside them.
+        let several = cells[0].len() > 1;
+        let needs_gap = several || cells[1].len() > group.len();
+        if i > 0 && (needs_gap || had_gap) {
             out.push('\n');
         }
-        out.push_str(&line(row, &widths, |text| text.to_owned()));
+        had_gap = needs_gap;
+        out.push_str(&lines(&cells, &widths, several, |text| text.to_owned()));
     }
     out
+}
+
+/// Texts in lines of a width.
+fn broken_all(texts: &[String], width: usize) -> Vec<String> {
+    texts.iter().flat_map(|text| broken(text, width)).collect()
 }
 
 /// The first of many.
@@ -78,7 +97,7 @@ fn widths(rows: &[[Vec<String>; 3]], width: usize) -> [usize; 3] {
         texts.max().unwrap_or(0).max(7)
     };
     let [mut from, mut to, allowed] = [0, 1, 2].map(natural);
-    let room = width.saturating_sub(4);
+    let room = width.saturating_sub(5);
     let least = allowed.min(room / 3);
     while from + to + least > room && from.max(to) > 16 {
         if from >= to {
@@ -90,24 +109,25 @@ fn widths(rows: &[[Vec<String>; 3]], width: usize) -> [usize; 3] {
     [from, to, room.saturating_sub(from + to).max(16)]
 }
 
-/// A row of the table, as many lines as it takes.
-fn line(row: &[Vec<String>; 3], widths: &[usize; 3], style: impl Fn(&str) -> String) -> String {
-    let broken = |(cell, width): (&Vec<String>, &usize)| -> Vec<String> {
-        cell.iter().flat_map(|text| broken(text, *width)).collect()
-    };
-    let cells: Vec<Vec<String>> = row.iter().zip(widths).map(broken).collect();
+/// Columns beside each other.
+fn lines(cells: &[Vec<String>; 3], widths: &[usize; 3], bar: bool, style: impl Fn(&str) -> String) -> String {
     let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+    let starts = [0, widths[0] + 3, widths[0] + widths[1] + 5];
     let mut out = String::new();
     for i in 0..height {
         let mut text = String::new();
-        let mut gap = 0;
-        for (cell, width) in cells.iter().zip(widths) {
-            let part = cell.get(i).map_or("", String::as_str);
-            if !part.is_empty() {
-                let _ = write!(text, "{:gap$}{}", "", style(part));
-                gap = 0;
+        let mut at = 0;
+        let mut put = |start: usize, part: &str, styled: String| {
+            let _ = write!(text, "{:1$}{styled}", "", start - at);
+            at = start + part.chars().count();
+        };
+        for (column, (cell, start)) in cells.iter().zip(starts).enumerate() {
+            if let Some(part) = cell.get(i).filter(|part| !part.is_empty()) {
+                put(start, part, style(part));
             }
-            gap += width + 2 - part.chars().count();
+            if column == 0 && bar {
+                put(widths[0] + 1, "│", styled(FAINT, "│"));
+            }
         }
         let _ = writeln!(out, "{text}");
     }
