@@ -91,13 +91,14 @@ pub(crate) struct Test {
 
 /// Say whether FROM reaches TO, and which policy, rule and line decides
 ///
-/// FROM and TO are `namespace/pod`, `namespace/Kind/name` for all pods of a workload, `namespace/Service/name`,
-/// `node/NAME`, or an address. Addresses are those that the files have: a pod without `status.podIPs` matches no ipBlock.
+/// FROM and TO are `namespace/name` of a pod, workload or Service, `namespace/Kind/name`, a name of the cluster's DNS
+/// (`web.shop`, `web.shop.svc.cluster.local`), `node/NAME`, or an address. What is denied comes with the smallest change
+/// that allows it, tried in the text and judged anew, and with what else that opens. Addresses are those that the files have: a pod without `status.podIPs` matches no ipBlock.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tortie explain -f examples/three-namespaces dev/dev1 prod/prod1 80
-  tortie explain -f . web/Deployment/front db/Service/postgres
+  tortie explain -f . web/Deployment/front postgres.db 5432
   tortie explain -f . shop/cart 203.0.113.9 53/UDP -o json
   tortie explain -f . --batch - < flows.jsonl
 

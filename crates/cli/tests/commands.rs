@@ -351,3 +351,24 @@ fn a_denied_flow_comes_with_the_smallest_change_that_allows_it() {
     assert_eq!(edit["opens"]["pairs"], 0);
     assert!(edit["patch"].as_str().is_some_and(|p| p.contains("+        cidr: 192.0.2.200/32")), "{edit:#}");
 }
+
+#[test]
+fn ends_go_by_the_names_that_people_use() {
+    let here = folder(&[("p.yaml", POLICIES)]);
+    let first = |from: &str, to: &str, port: &str| {
+        let (code, out, said) = run(here.path(), &["explain", "-f", "p.yaml", "-n", "web", from, to, port]);
+        (code, out.lines().next().unwrap_or_default().to_owned() + said.lines().last().unwrap_or_default())
+    };
+    for to in ["shop/Service/db", "db.shop", "db.shop.svc", "DB.shop.svc.cluster.local.", "10.96.0.77"] {
+        let (code, line) = first("front", to, "3306");
+        assert!(code == 0 && line.contains("front-1 -> shop/db  TCP/sql  behind Service shop/db"), "{to}: {line}");
+    }
+    for (from, to) in [("front-1", "shop/db"), ("front-1", "10-1-0-5.shop.pod.cluster.local")] {
+        assert!(first(from, to, "5432").1.starts_with("ALLOWED"), "{from} {to}");
+    }
+    assert!(first("db.shop", "front-1", "80").1.starts_with("ALLOWED  shop/db -> web/front-1"));
+    let (code, line) = first("front", "www.example.com", "443");
+    assert!(code == 2 && line.contains("give one of its addresses"), "{line}");
+    let (code, line) = first("front", "none.shop.svc", "443");
+    assert!(code == 2 && line.contains("no Service"), "{line}");
+}

@@ -29,13 +29,19 @@ pub(crate) enum Named {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EndError {
     #[error(
-        "`{0}` names nobody: write namespace/pod, namespace/Kind/name, namespace/Service/name, node/NAME or an address"
+        "`{0}` names nobody: write namespace/name, namespace/Kind/name, name.namespace.svc, node/NAME or an address"
     )]
     Shape(String),
-    #[error("`{0}` makes no pods: write Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob or Service")]
+    #[error(
+        "`{0}` makes no pods: write Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob or Service"
+    )]
     Kind(String),
     #[error("there is no {what} {name} in the input{}", did_you_mean(.nearest))]
     Missing { what: &'static str, name: String, nearest: Option<String> },
+    #[error("`{0}` is a name outside the cluster, and policies know addresses alone: give one of its addresses")]
+    Outside(String),
+    #[error("both {0} and {1} have that name: write namespace/Kind/name")]
+    Ambiguous(ObjectRef, ObjectRef),
     #[error("Pod {0} has finished: it has no address, and nothing is allowed or denied for it")]
     Finished(String),
     #[error("{0} runs no pods: it is scaled to 0, or all have finished")]
@@ -57,12 +63,15 @@ impl Named {
             return Err(EndError::Shape(text.to_owned()));
         }
         match parts[..] {
-            [name] => pod(snapshot, namespace, name),
+            [name] => match of_dns(snapshot, name) {
+                Some(named) => named,
+                None => anybody(snapshot, namespace, name),
+            },
             ["node", name] => match snapshot.index.node(name) {
                 Some(node) => Ok(Self::Ends(vec![End::Node(node.clone())])),
                 None => Err(missing(snapshot, "Node", text)),
             },
-            [namespace, name] => pod(snapshot, namespace, name),
+            [namespace, name] => anybody(snapshot, namespace, name),
             [namespace, "Pod", name] => pod(snapshot, namespace, name),
             [namespace, "Service", name] => match snapshot.service(namespace, name) {
                 Some(service) => Ok(Self::Service(service.clone())),
@@ -80,6 +89,53 @@ impl Named {
             Some(service) => Self::Service(service.clone()),
             None => Self::Ends(vec![End::Address(ip)]),
         }
+    }
+}
+
+/// Who is behind a name of the cluster's DNS; `None` for what is none.
+fn of_dns(snapshot: &Snapshot, text: &str) -> Option<Result<Named, EndError>> {
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let inside = name.strip_suffix(".cluster.local").unwrap_or(&name);
+    let service = |namespace: &str, name: &str| snapshot.service(namespace, name).cloned().map(Named::Service);
+    let missing = || missing(snapshot, "Service", text);
+    if let Some(of_service) = inside.strip_suffix(".svc") {
+        return Some(match of_service.split('.').collect::<Vec<_>>()[..] {
+            [name, namespace] => service(namespace, name).ok_or_else(missing),
+            // A pod of a headless Service, as a StatefulSet's have names.
+            [name, _, namespace] => pod(snapshot, namespace, name),
+            _ => Err(missing()),
+        });
+    }
+    if let Some((address, _)) = inside.strip_suffix(".pod").and_then(|n| n.split_once('.')) {
+        let ip = address.replace('-', ".").parse::<IpAddr>().or_else(|_| address.replace('-', ":").parse());
+        return Some(ip.map(|ip| Named::of_address(snapshot, canonical(ip))).map_err(|_| missing()));
+    }
+    if let Some((name, namespace)) = inside.split_once('.')
+        && let Some(named) = service(namespace, name)
+    {
+        return Some(Ok(named));
+    }
+    // Pods may have dots in their names, too; what the cluster does not know is somewhere else.
+    let has_namespace = |n: &str| snapshot.index.namespace(n).is_some();
+    let last = inside.rsplit('.').next().unwrap_or(inside);
+    let is_outside =
+        inside.contains('.') && !has_namespace(last) && !snapshot.objects.pods.iter().any(|p| *p.meta.name == *inside);
+    is_outside.then(|| Err(EndError::Outside(text.to_owned())))
+}
+
+/// A pod, or else a workload, or else a Service of this name.
+fn anybody(snapshot: &Snapshot, namespace: &str, name: &str) -> Result<Named, EndError> {
+    let unknown = match pod(snapshot, namespace, name) {
+        Err(error @ EndError::Missing { .. }) => error,
+        known => return known,
+    };
+    let is_meant = |r: &&ObjectRef| r.namespace_str() == namespace && *r.name == *name;
+    let mut workloads = snapshot.objects.workloads.iter().map(|w| &w.reference).filter(is_meant);
+    match (workloads.next(), workloads.next(), snapshot.service(namespace, name)) {
+        (Some(one), None, _) => workload(snapshot, namespace, one.kind.as_str(), name, name),
+        (Some(one), Some(other), _) => Err(EndError::Ambiguous(one.clone(), other.clone())),
+        (None, _, Some(service)) => Ok(Named::Service(service.clone())),
+        (None, _, None) => Err(unknown),
     }
 }
 

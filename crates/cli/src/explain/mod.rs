@@ -16,7 +16,10 @@ use std::io::{self, BufReader, BufWriter};
 use crate::arguments::{Explain, Format};
 use crate::failure::{Failure, Outcome};
 use crate::{input, terminal};
+use tortie_analysis::backend::{Backend, Backends};
 use tortie_analysis::snapshot::Snapshot;
+use tortie_model::{Pod, Service};
+use tortie_policy::PodKey;
 
 use end::{End, Named, common_families};
 use flow::Flow;
@@ -45,33 +48,61 @@ pub(crate) fn run(arguments: &Explain) -> Result<Outcome, Failure> {
     Ok(Outcome::Fine)
 }
 
+/// Who is behind a Service: the pods that it selects, or the pods and addresses that its EndpointSlices name.
+fn behind(snapshot: &Snapshot, service: &Service) -> Result<Vec<End>, Failure> {
+    let pod = |pod: &Pod| snapshot.index.pod(&PodKey::of(pod)).cloned().map(End::Pod);
+    let ends: Vec<End> = if service.selector.is_some() {
+        snapshot.backends(service).into_iter().filter_map(pod).collect()
+    } else {
+        let backends = Backends::new(&snapshot.objects);
+        let mut found: Vec<Backend<'_>> = Vec::new();
+        for backend in service.ports.iter().flat_map(|port| backends.of(service, port)) {
+            let same = |other: &&Backend<'_>| match (other, &backend) {
+                (Backend::Pod(a, _), Backend::Pod(b, _)) => PodKey::of(a) == PodKey::of(b),
+                (Backend::Address(a, _), Backend::Address(b, _)) => a == b,
+                _ => false,
+            };
+            if !found.iter().any(|other| same(&other)) {
+                found.push(backend);
+            }
+        }
+        let end = |backend: Backend<'_>| match backend {
+            Backend::Pod(one, _) => pod(one),
+            Backend::Address(ip, _) => Some(End::Address(ip)),
+        };
+        found.into_iter().filter_map(end).collect()
+    };
+    if !ends.is_empty() {
+        return Ok(ends);
+    }
+    let meta = &service.meta;
+    let why = match (&service.external_name, &service.selector) {
+        (Some(name), _) => format!("it is a name for {name}, which is outside: give one of its addresses"),
+        (None, None) => "it has no selector, and no EndpointSlice of it is in the input".to_owned(),
+        (None, Some(_)) => "no ready pod matches its selector".to_owned(),
+    };
+    Err(Failure::Message(format!("nothing is behind Service {}/{}: {why}", meta.namespace, meta.name)))
+}
+
 /// Every pair of ends, every family that they have in common, every port that is meant.
 fn flows(snapshot: &Snapshot, from: &Named, to: &Named, asked: &Asked) -> Result<Vec<Flow>, Failure> {
-    let Named::Ends(senders) = from else {
-        return Err(Failure::message("FROM is a Service: a Service sends nothing, name the pods behind it"));
+    // A Service sends nothing; who is behind it does.
+    let senders = match from {
+        Named::Ends(senders) => senders.clone(),
+        Named::Service(service) => behind(snapshot, service)?,
     };
     let (receivers, asked, via): (Vec<End>, Vec<Asked>, _) = match to {
         Named::Ends(ends) => (ends.clone(), vec![asked.clone()], None),
         Named::Service(service) => {
             let meta = &service.meta;
-            let backends = snapshot.backends(service).into_iter();
-            let keys = backends.map(tortie_policy::PodKey::of);
-            let ends: Vec<End> = keys.filter_map(|k| snapshot.index.pod(&k)).cloned().map(End::Pod).collect();
-            if ends.is_empty() {
-                let why =
-                    if service.selector.is_none() { "it has no selector" } else { "no ready pod matches its selector" };
-                return Err(Failure::Message(format!(
-                    "nothing is behind Service {}/{}: {why}",
-                    meta.namespace, meta.name
-                )));
-            }
+            let ends = behind(snapshot, service)?;
             let behind = asked.behind(service).map_err(Failure::message)?;
             (ends, behind, Some(format!("{}/{}", meta.namespace, meta.name)))
         }
     };
     let mut flows = Vec::new();
     let mut strangers = None;
-    for from in senders {
+    for from in &senders {
         for to in &receivers {
             let families = common_families(snapshot, from, to);
             if families.is_empty() {
