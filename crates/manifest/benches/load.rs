@@ -159,6 +159,10 @@ fn main() -> Result<(), String> {
     println!("| what | files | objects | size | speed |\n| --- | --- | --- | --- | --- |");
     measure("YAML, a file an object", single, rounds);
     measure("YAML, one file", vec![("all/all.yaml".to_owned(), written.join("---\n"))], rounds);
-    measure("JSON, a list as kubectl prints it", vec![("all/all.json".to_owned(), list((0..pods).map(pod).collect()))], rounds);
+    measure(
+        "JSON, a list as kubectl prints it",
+        vec![("all/all.json".to_owned(), list((0..pods).map(pod).collect()))],
+        rounds,
+    );
     Ok(())
 }

@@ -50,13 +50,13 @@ pub(super) fn check(
     closed: bool,
     duplicates: &[DuplicateKey],
 ) -> Result<(), Refusal> {
-    let mut walk = Walk { unknown: Vec::new(), advice: None, wrong: None, fatal: None };
+    let mut walk = Walk { closed, unknown: Vec::new(), advice: None, wrong: None, fatal: None };
     walk.shape(&Shape::Struct(root), value, &Path::ROOT, root.name);
     if let Some(cause) = walk.fatal.or(walk.wrong) {
         return Err(Refusal::Decoding(cause));
     }
     // Kubernetes reports at most a hundred, each once.
-    let mut fields: Vec<Cause> = if closed { walk.unknown } else { Vec::new() };
+    let mut fields = walk.unknown;
     for twice in duplicates {
         let mut pointer = twice.parent.clone();
         crate::span::push_token(&mut pointer, &twice.key);
@@ -70,8 +70,7 @@ pub(super) fn check(
         return Ok(());
     }
     let list = fields.iter().take(100).map(|f| f.message.as_str()).collect::<Vec<_>>().join(", ");
-    let advice = walk.advice.filter(|_| closed);
-    Err(Refusal::Strict { message: format!("strict decoding error: {list}"), fields, advice })
+    Err(Refusal::Strict { message: format!("strict decoding error: {list}"), fields, advice: walk.advice })
 }
 
 fn join(parent: &str, key: &str) -> String {
@@ -79,6 +78,8 @@ fn join(parent: &str, key: &str) -> String {
 }
 
 struct Walk {
+    /// Whether fields that a struct does not have are looked for. Of kinds that are read in part there are many.
+    closed: bool,
     unknown: Vec<Cause>,
     /// What was probably meant by the first of them.
     advice: Option<String>,
@@ -142,6 +143,7 @@ impl Walk {
                     let path = path.child(key);
                     match fields.fields.iter().find(|(name, _)| *name == key) {
                         Some((_, shape)) => self.shape(shape, value, &path, fields.name),
+                        None if !self.closed => {}
                         None => {
                             let message = format!("unknown field \"{}\"", path.field());
                             if self.unknown.is_empty() {
