@@ -133,22 +133,34 @@ fn pod(n: usize) -> String {
     )
 }
 
+/// Seconds of processor time that this process has used, where the system tells: on a shared machine the clock measures
+/// the neighbours.
+fn processor() -> Option<f64> {
+    let told = std::fs::read_to_string("/proc/self/schedstat").ok()?;
+    told.split(' ').next()?.parse::<f64>().ok().map(|ns| ns / 1e9)
+}
+
 /// The best of some rounds, as megabytes a second.
 fn measure(what: &str, files: Vec<(String, String)>, rounds: usize) {
     let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
     let count = files.len();
     let memory = Memory::new(files);
-    let mut best = f64::MAX;
+    let (mut best, mut used) = (f64::MAX, f64::MAX);
     let mut objects = 0;
     for _ in 0..rounds {
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), processor());
         let loaded = load(&memory, &["all"], &LoadOptions::default());
         best = best.min(started.elapsed().as_secs_f64());
+        used = processor().zip(before).map_or(used, |(now, before)| used.min(now - before));
         assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics.first());
         objects = black_box(loaded).objects.len();
     }
     let megabytes = bytes as f64 / 1e6;
-    println!("| {what} | {count} | {objects} | {megabytes:.1} MB | {:.0} MB/s |", megabytes / best);
+    println!(
+        "| {what} | {count} | {objects} | {megabytes:.1} MB | {:.0} MB/s | {:.0} MB/s |",
+        megabytes / best,
+        megabytes / used
+    );
 }
 
 fn main() -> Result<(), String> {
@@ -156,7 +168,9 @@ fn main() -> Result<(), String> {
     let written: Vec<String> = (0..workloads).map(deployment).chain((0..policies).map(policy)).collect();
     let single = written.iter().enumerate().map(|(i, text)| (format!("all/{i:06}.yaml"), text.clone())).collect();
     let list = |pods: Vec<String>| format!(r#"{{"apiVersion":"v1","kind":"List","items":[{}]}}"#, pods.join(","));
-    println!("| what | files | objects | size | speed |\n| --- | --- | --- | --- | --- |");
+    println!(
+        "| what | files | objects | size | by the clock | by processor time |\n| --- | --- | --- | --- | --- | --- |"
+    );
     measure("YAML, a file an object", single, rounds);
     measure("YAML, one file", vec![("all/all.yaml".to_owned(), written.join("---\n"))], rounds);
     measure(
