@@ -54,6 +54,10 @@ pub struct Trap {
     pub kind: TrapKind,
     /// The rule.
     pub rule: RuleRef,
+    /// The item of the rule at that place, such as `from/0`; and for peers the second of the two.
+    pub item: String,
+    /// The second of two peers that are apart.
+    pub second: Option<String>,
     /// Where it is written: for peers the first of the two, for ports the port.
     pub place: Option<Place>,
     /// Pods that it reaches beyond what was meant, as `namespace/name`, sorted.
@@ -154,7 +158,9 @@ impl Look<'_> {
         let mut fix = format!("{field}:\n- namespaceSelector:\n{}", selector_yaml(namespaces, 4));
         fix.push_str(&format!("  podSelector:            # no dash: both at once\n{}", selector_yaml(pods, 4)));
         let place = self.place(&format!("/{field}/{first}"));
-        Some(Trap { kind: TrapKind::PeersApart, rule: self.name.clone(), place, beyond, finding, fix })
+        let (item, second) = (format!("{field}/{first}"), Some(format!("{field}/{second}")));
+        let rule = self.name.clone();
+        Some(Trap { kind: TrapKind::PeersApart, rule, item, second, place, beyond, finding, fix })
     }
 
     /// Port 53 and a metrics port in one rule, towards pods that serve DNS (or towards any).
@@ -180,7 +186,8 @@ impl Look<'_> {
         let kept = self.rule.ports.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, p)| port_yaml(p));
         let fix = format!("ports:\n{}", kept.collect::<String>());
         let place = self.place(&format!("/ports/{at}"));
-        Some(Trap { kind: TrapKind::MetricsWithDns, rule: self.name.clone(), place, beyond, finding, fix })
+        let (item, rule) = (format!("ports/{at}"), self.name.clone());
+        Some(Trap { kind: TrapKind::MetricsWithDns, rule, item, second: None, place, beyond, finding, fix })
     }
 
     fn subjects(&self) -> Vec<&Pod> {

@@ -19,7 +19,7 @@ pub(crate) enum Command {
     Test(Test),
     Connectivity(crate::connectivity::arguments::Connectivity),
     Explain(Explain),
-    Check(Check),
+    Check(crate::check::arguments::Check),
     Examples(Examples),
     /// Say what this machine has for the lab, what each lack costs, and what mends it
     ///
@@ -125,23 +125,6 @@ pub(crate) struct Explain {
     /// Most pods that one workload makes
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) replicas: u32,
-}
-
-/// Say what the API server would refuse, with file and line
-///
-/// Exits with 1 when there are errors. Warnings do not count.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  tortie check -f policies/
-  kubectl kustomize overlays/prod | tortie check -f -
-  tortie check -f policies/ -o json")]
-pub(crate) struct Check {
-    #[command(flatten)]
-    pub(crate) manifests: Manifests,
-    /// How findings are written
-    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
-    pub(crate) output: Format,
 }
 
 /// Write the examples that are built in to a folder, to be changed

@@ -115,6 +115,12 @@ impl Origin {
         Place { file: Arc::clone(self.file()), span: self.document.key(&self.absolute(pointer)) }
     }
 
+    /// Whether a value is written.
+    #[must_use]
+    pub fn is_written(&self, pointer: &str) -> bool {
+        self.document.spans().find(&self.absolute(pointer)).1
+    }
+
     /// Everything that is written of a value, its name included.
     #[must_use]
     pub fn whole(&self, pointer: &str) -> Place {

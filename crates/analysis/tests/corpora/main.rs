@@ -61,7 +61,8 @@ fn public_suites_agree_with_engine_and_plan() {
         return;
     }
     let used: BTreeSet<_> = tallies.iter().flat_map(|t| &t.excepted).collect();
-    let unknown: Vec<_> = exceptions.keys().filter(|id| !used.contains(id)).collect();
+    // Those of the lints are held by the tests of their crate.
+    let unknown: Vec<_> = exceptions.keys().filter(|id| !used.contains(id) && !id.starts_with("lint/")).collect();
     assert!(unknown.is_empty(), "exceptions for no record: {unknown:?}");
     let in_scope = used.len() + tallies.iter().map(|t| t.agree).sum::<usize>();
     assert!(used.len() * MOST_EXCEPTED <= in_scope, "{} of {in_scope} records are excepted", used.len());
