@@ -142,7 +142,7 @@ fn names(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 /// Entries from outside that lead nowhere, or to pods that let in nobody who could come by them.
 fn entries(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     let index = &scene.index;
-    let found = ingresses(&scene.objects);
+    let found = ingresses(scene.objects);
     for end in &found.dead_ends {
         let why = match end.why {
             Dead::NoService | Dead::NoGrant if !scene.has_pods() => continue,
