@@ -8,7 +8,7 @@ use tortie_model::{Family, ObjectRef, Pod};
 use tortie_policy::{Index, Regions, Side};
 use tortie_testkit::{Cluster, Rng, random};
 
-const CLUSTERS: u64 = 400;
+const CLUSTERS: u64 = 250;
 const FLOWS: usize = 20;
 
 /// The ends that a subject stands for, each with its families.
