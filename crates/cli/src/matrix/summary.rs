@@ -136,6 +136,8 @@ mod tests {
         let place = |name| Place { file: Arc::new(SourceFile::new(name, "a\n".into())), span: 0..1 };
         let mut trap = Trap {
             kind: TrapKind::PeersApart,
+            item: "from/0".into(),
+            second: Some("from/1".into()),
             rule: RuleRef { policy, direction: Direction::Egress, index: 0 },
             place: Some(place(name)),
             beyond: Vec::new(),
