@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{Direction, Family, IpBlock, ObjectRef, Protocol, Traffic, canonical};
+use tortie_model::{Direction, Family, IpBlock, ObjectRef, Pod, Protocol, Traffic, canonical};
 use tortie_policy::{By, Side};
 
 use crate::finding::Finding;
 use crate::fix;
-use crate::scene::{Half, Scene, keys, names, some};
+use crate::scene::{Half, Scene, keys, name, names, some};
 
 /// Where clouds tell a machine who it is, credentials included.
 const METADATA: [&str; 2] = ["169.254.169.254", "fd00:ec2::254"];
@@ -127,20 +128,22 @@ fn cancelled(scene: &Scene<'_>, half: &Half<'_, '_>, rule: usize, at: &str, bloc
         let parts: BTreeSet<IpAddr> = within.copied().chain([except.network()]).collect();
         parts.into_iter().map(move |ip| (e, except, ip))
     });
-    for (e, except, ip) in parts {
-        let excepted = index.address_side(ip);
-        for pod in &half.written.pods {
-            let own = scene.side(pod);
-            let stack = scene.stack(pod, half.direction);
+    let parts: Vec<(usize, &IpNet, Side)> = parts.map(|(e, except, ip)| (e, except, index.address_side(ip))).collect();
+    let known = |pod: &&Arc<Pod>| scene.kinds.binary_search_by_key(&pod.key(), |kind| kind.key()).is_ok();
+    let pods = half.written.pods.iter().filter(|_| !parts.is_empty()).filter(known);
+    for pod in pods {
+        let own = scene.side(pod);
+        let stack = scene.stack(pod, half.direction);
+        for (e, except, excepted) in &parts {
             let (from, to): (&Side, &Side) =
-                if half.direction == Direction::Egress { (&own, &excepted) } else { (&excepted, &own) };
+                if half.direction == Direction::Egress { (&own, excepted) } else { (excepted, &own) };
             // What the rule would allow there without the exception, and another rule does allow.
             let opened = stack.rules().find_map(|(position, other)| {
                 let same = std::ptr::eq(other, &raw const half.engine[rule]);
-                if same || !other.peers.matches(&excepted) {
+                if same || !other.peers.matches(excepted) {
                     return None;
                 }
-                let name = stack.rule_ref(position)?;
+                let found = stack.rule_ref(position)?;
                 let pair = index.pair(from, to);
                 pair.regions
                     .protocols()
@@ -150,7 +153,7 @@ fn cancelled(scene: &Scene<'_>, half: &Half<'_, '_>, rule: usize, at: &str, bloc
                             let traffic = Traffic { protocol, detail: (*range.start()).max(1) };
                             let here = half.engine[rule].ports.matches(traffic, names(to));
                             (outcome.by == By::Rule(position) && here && range.contains(&traffic.detail))
-                                .then_some((name.clone(), traffic))
+                                .then_some((found.clone(), traffic))
                         })
                     })
                     .or_else(|| {
@@ -158,7 +161,7 @@ fn cancelled(scene: &Scene<'_>, half: &Half<'_, '_>, rule: usize, at: &str, bloc
                         let pair = pair.regions.get(traffic);
                         let outcome = if half.direction == Direction::Egress { &pair.0 } else { &pair.1 };
                         (outcome.by == By::Rule(position) && half.engine[rule].ports.matches(traffic, names(to)))
-                            .then_some((name.clone(), traffic))
+                            .then_some((found.clone(), traffic))
                     })
             });
             let Some((other, traffic)) = opened else { continue };
@@ -167,8 +170,9 @@ fn cancelled(scene: &Scene<'_>, half: &Half<'_, '_>, rule: usize, at: &str, bloc
                 continue;
             }
             let text = format!(
-                "{except} is excepted here, and {} allows {ip}: rules are united, none takes away",
-                other.policy
+                "{except} is excepted here, and {} allows {}: rules are united, none takes away",
+                other.policy,
+                name(excepted)
             );
             let finding = scene.finding("except-cancelled", half.object(), &format!("{at}/except/{e}"), text);
             let place = scene.snapshot.place_of_rule(&other);

@@ -1,6 +1,6 @@
 //! What matches nothing, or something else than was meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tortie_model::{LabelSelector, Labels, Namespace, ObjectRef, Operator, Pod, PolicyPeer};
@@ -12,31 +12,48 @@ pub(crate) fn look(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     if !scene.has_pods() && scene.objects.finished.is_empty() {
         return;
     }
+    let told = Told::of(out);
     for written in &scene.policies {
-        subject(scene, written, out);
+        subject(scene, &told, written, out);
     }
     for half in scene.halves() {
         for (r, p, peer) in half.peers() {
             // Two peers that were meant as one are told as one.
             let apart = matches!(peer, PolicyPeer::PodsHere(_))
-                && told(out, "peers-apart", half.object(), &format!("{}/", half.pointer(r)));
-            if !apart {
+                && told.has("peers-apart", half.object(), &format!("{}/", half.pointer(r)));
+            let none = told.has("selector-contradiction", half.object(), &format!("{}/", half.peer_pointer(r, p)));
+            if !apart && !none {
                 self::peer(scene, &half, &half.peer_pointer(r, p), peer, out);
             }
         }
     }
 }
 
-/// Whether a lint has spoken of something at or below a place in an object.
-fn told(out: &[Finding], id: &str, object: &ObjectRef, pointer: &str) -> bool {
-    out.iter().any(|f| f.lint.id == id && f.object() == Some(object) && f.pointer.starts_with(pointer))
+/// What lints have said of selectors and peers before.
+struct Told(HashMap<ObjectRef, Vec<(&'static str, String)>>);
+
+impl Told {
+    fn of(findings: &[Finding]) -> Self {
+        let mut out: HashMap<ObjectRef, Vec<_>> = HashMap::new();
+        for f in findings.iter().filter(|f| ["peers-apart", "selector-contradiction"].contains(&f.lint.id)) {
+            if let Some(object) = f.object() {
+                out.entry(object.clone()).or_default().push((f.lint.id, f.pointer.clone()));
+            }
+        }
+        Self(out)
+    }
+
+    /// Whether a lint has spoken of something at or below a place in an object.
+    fn has(&self, id: &str, object: &ObjectRef, pointer: &str) -> bool {
+        self.0.get(object).is_some_and(|told| told.iter().any(|(i, p)| *i == id && p.starts_with(pointer)))
+    }
 }
 
 fn in_namespace<'s>(pods: &'s [Pod], namespace: &str) -> impl Iterator<Item = &'s Pod> {
     pods.iter().filter(move |p| *p.meta.namespace == *namespace)
 }
 
-fn subject(scene: &Scene<'_>, written: &Written<'_>, out: &mut Vec<Finding>) {
+fn subject(scene: &Scene<'_>, told: &Told, written: &Written<'_>, out: &mut Vec<Finding>) {
     let (object, selector) = (&written.object, &written.text.pod_selector);
     let namespace = &written.text.meta.namespace;
     let objects = &scene.objects;
@@ -49,7 +66,7 @@ fn subject(scene: &Scene<'_>, written: &Written<'_>, out: &mut Vec<Finding>) {
         out.push(scene.finding("selects-host-network", object, "/spec/podSelector", text).help(help));
     }
     // What no object can match is told as that.
-    if selected.is_empty() && !told(out, "selector-contradiction", object, "/spec/podSelector") {
+    if selected.is_empty() && !told.has("selector-contradiction", object, "/spec/podSelector") {
         let finished: Vec<String> = in_namespace(&objects.finished, namespace)
             .filter(|p| selector.matches(&p.meta.labels))
             .map(Pod::key)
@@ -101,9 +118,6 @@ fn siblings(scene: &Scene<'_>, written: &Written<'_>, out: &mut Vec<Finding>) {
 fn peer(scene: &Scene<'_>, half: &Half<'_, '_>, at: &str, peer: &PolicyPeer, out: &mut Vec<Finding>) {
     let object = half.object();
     let objects = scene.objects;
-    if told(out, "selector-contradiction", object, &format!("{at}/")) {
-        return;
-    }
     let own = &half.written.text.meta.namespace;
     let everything = LabelSelector::everything();
     let (namespaces, pods): (Vec<&Namespace>, &LabelSelector) = match peer {

@@ -43,7 +43,7 @@ pub(crate) fn look(scene: &Scene<'_>, out: &mut Vec<Finding>) {
                 match &port.port {
                     PortSpec::Named(name) => named(scene, &half, r, &at, port, name, &destinations, out),
                     PortSpec::Range(from, to) => {
-                        if to - from >= WIDE && *from < 32768 {
+                        if to - from >= WIDE - 1 && *from < 32768 {
                             let text = format!("{} ports at once", u32::from(to - from) + 1);
                             out.push(scene.finding("wide-port-range", half.object(), &at, text));
                         }
