@@ -259,9 +259,17 @@ fn tell(
         };
         Direction::BOTH.into_iter().any(|d| own.policy.rules(d).is_some() && !other(d))
     };
+    // A rule for ends that the input does not have may matter to them.
+    let all_seen = |object: &ObjectRef| {
+        scene.halves().filter(|half| half.object() == object).all(|half| {
+            let rule = |index| RuleRef { policy: object.clone(), direction: half.direction, index };
+            (0..half.engine.len()).all(|index| rules.get(&rule(index)).is_some_and(|seen| seen.matched))
+        })
+    };
     for object in &useless {
         let defeated = |f: &Finding| f.lint.id == "default-deny-defeated" && f.object() == Some(*object);
-        if !twin(object) && !isolates_alone(object) && !out.iter().any(defeated) {
+        let idle = !isolates_alone(object) && all_seen(object);
+        if idle && !twin(object) && !out.iter().any(defeated) {
             let text = "the same packets pass without it: other policies say all of this, with these pods";
             let help = "policies only add: one that shall take away must be the only one, or the others must say less";
             out.push(scene.finding("policy-without-effect", object, "", text).help(help));

@@ -71,6 +71,13 @@ fn what_only_isolates_is_there_for_pods_to_come() {
 }
 
 #[test]
+fn a_policy_for_pods_that_the_input_does_not_have_may_matter() {
+    let inside = "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{podSelector: {}}]}]}";
+    let to_dns = format!("{{podSelector: {{matchLabels: {{app: web}}}}, policyTypes: [Egress], egress: [{{{DNS}}}]}}");
+    assert!(!says(&[inside, &to_dns], "policy-without-effect"));
+}
+
+#[test]
 fn the_only_policy_of_a_pod_is_not_called_without_effect() {
     let all = "{podSelector: {matchLabels: {app: db}}, ingress: [{}]}";
     assert!(!says(&[all], "policy-without-effect"));
