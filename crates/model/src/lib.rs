@@ -5,6 +5,7 @@
 //! document); what is here has passed it. No I/O, no async, no Kubernetes client.
 
 mod any;
+pub mod calico;
 mod entry;
 mod labels;
 mod net;

@@ -13,10 +13,11 @@ mod wire;
 pub type Ordeal = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Ordeal; 6] = [
+pub const ALL: [Ordeal; 7] = [
     ("manifests", manifest::manifests),
     ("cases", manifest::cases),
     ("names", name::names),
+    ("selectors", name::selectors),
     ("nftables", wire::nftables),
     ("events", wire::events),
     ("links", wire::links),

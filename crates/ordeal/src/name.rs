@@ -4,7 +4,8 @@ use std::fmt::{Debug, Display};
 
 use ipnet::IpNet;
 use tortie_manifest::case::{Pattern, Probe};
-use tortie_model::{ObjectRef, Protocol};
+use tortie_model::calico::{MAX_DEPTH, Selector};
+use tortie_model::{Labels, ObjectRef, Protocol};
 use tortie_plan::nft::prefix::Prefix;
 
 /// Every line is read as a name of each kind.
@@ -19,6 +20,28 @@ pub(crate) fn names(bytes: &[u8]) {
         for probe in Probe::parse(line).unwrap_or_default() {
             let again = Probe::parse(&probe.to_string());
             assert_eq!(again.as_deref(), Ok(&[probe][..]), "{line:?}");
+        }
+    }
+}
+
+/// Every line is read as a selector of Calico's, and its canonical text as a selector that means the same.
+pub(crate) fn selectors(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let labels: Labels = [("app", "web"), ("in", ""), ("has", "a b")].into_iter().collect();
+    for line in text.split('\n').take(64) {
+        match line.parse::<Selector>() {
+            Err(error) => assert!(line.is_char_boundary(error.at) && error.character <= line.chars().count() + 1),
+            Ok(selector) => {
+                let written = selector.to_string();
+                // The canonical text shows parentheses that the precedence of operators spares.
+                let Ok(again) = written.parse::<Selector>() else {
+                    assert!(written.matches('(').count() > MAX_DEPTH, "{line:?} is written as {written:?}");
+                    continue;
+                };
+                for labels in [&labels, &Labels::default()] {
+                    assert_eq!(selector.evaluate(labels), again.evaluate(labels), "{line:?} is {written:?}");
+                }
+            }
         }
     }
 }
