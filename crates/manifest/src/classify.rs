@@ -18,10 +18,12 @@ pub(crate) enum Class {
         /// `kind` of the items; empty for `v1` List.
         kind: String,
     },
-    /// A policy of an API that tortie does not read.
+    /// A policy of an API that tortie does not evaluate.
     UnreadPolicy {
-        /// `apiVersion/kind`.
-        what: String,
+        /// Its `apiVersion`.
+        api_version: String,
+        /// Its `kind`.
+        kind: String,
     },
     /// An object that the API server would not know: kind and version do not go together.
     Unregistered {
@@ -130,7 +132,7 @@ pub(crate) fn classify(value: &Value<'_>) -> Class {
     let known_policy =
         POLICY_GROUPS.iter().any(|(g, kinds)| *g == group && (kinds.is_empty() || kinds.contains(&kind)));
     if known_policy || (!is_builtin(group) && kind.ends_with("NetworkPolicy")) {
-        return Class::UnreadPolicy { what: format!("{api_version} {kind}") };
+        return Class::UnreadPolicy { api_version: api_version.to_owned(), kind: kind.to_owned() };
     }
     let of_networking = group == NETWORKING && !["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"].contains(&kind);
     if of_networking {

@@ -85,6 +85,11 @@ fn names() {
 }
 
 #[test]
+fn selectors() {
+    run("selectors");
+}
+
+#[test]
 fn nftables() {
     run("nftables");
 }

@@ -15,6 +15,10 @@ pub enum Reason {
     NotSupported,
     /// `Too long`.
     TooLong,
+    /// `Too many`.
+    TooMany,
+    /// A value of the wrong type, in a custom resource.
+    TypeInvalid,
     /// `Duplicate value`.
     Duplicate,
     /// No reason to refuse it: a warning.
@@ -33,6 +37,8 @@ impl Reason {
             Self::Forbidden => "FieldValueForbidden",
             Self::NotSupported => "FieldValueNotSupported",
             Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
             Self::Duplicate => "FieldValueDuplicate",
             Self::Warning => "Warning",
             Self::Decoding => "BadRequest",
@@ -63,6 +69,11 @@ impl Cause {
     /// `Invalid value: "x": detail`.
     pub(crate) fn invalid(path: &Path<'_>, value: &str, detail: &str) -> Self {
         Self::new(Reason::Invalid, path, format!("Invalid value: {}: {detail}", go_quote(value)))
+    }
+
+    /// `Invalid value: detail`, where the value is not shown.
+    pub(crate) fn invalid_text(path: &Path<'_>, detail: &str) -> Self {
+        Self::new(Reason::Invalid, path, format!("Invalid value: {detail}"))
     }
 
     /// As [`Cause::invalid`] for a value that Go prints as it is: a number, or the JSON text of something larger.

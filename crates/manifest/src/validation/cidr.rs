@@ -40,6 +40,11 @@ impl SloppyCidr {
         }
     }
 
+    /// Whether it is an IPv4 address in the clothes of an IPv6 one.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.address, SloppyAddress::V6(a) if a.to_ipv4_mapped().is_some())
+    }
+
     /// What is wrong with it, if anything: one text at most.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         if self.leading_zeros {

@@ -41,7 +41,8 @@ pub(super) fn validate(object: &Value<'_>, rule: NameRule, namespaced: bool, cau
     finalizers(meta, &path, causes);
 }
 
-fn annotations(meta: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
+/// The `annotations` of metadata.
+pub(super) fn annotations(meta: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     let path = path.child("annotations");
     let mut size = 0;
     for (key, value) in texts(meta, "annotations") {

@@ -15,6 +15,7 @@ mod networkpolicy;
 mod path;
 mod plain;
 mod policyport;
+mod resource;
 mod schema;
 mod selector;
 mod shapes;
@@ -22,6 +23,7 @@ mod shapes;
 pub use cause::{Cause, Reason};
 pub(crate) use cidr::sloppy_cidr;
 pub(crate) use path::Path;
+pub(crate) use resource::{Resource, resource};
 
 use tortie_model::Kind;
 

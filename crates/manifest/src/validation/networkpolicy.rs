@@ -8,8 +8,11 @@ use crate::value::Value;
 pub(super) fn validate(policy: &Value<'_>, causes: &mut Vec<Cause>) {
     metadata::validate(policy, name::subdomain, true, causes);
     let root = Path::ROOT;
-    let path = root.child("spec");
-    let spec = member(policy, "spec").unwrap_or(&Value::Null);
+    spec(member(policy, "spec").unwrap_or(&Value::Null), &root.child("spec"), causes);
+}
+
+/// The `spec` of a NetworkPolicy, which Calico's staged ones hold too.
+pub(super) fn spec(spec: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
     if let Some(pods) = member(spec, "podSelector") {
         selector::validate(pods, &path.child("podSelector"), causes);
     }

@@ -43,6 +43,30 @@ pub(super) const TEXT: Shape = Shape::Text("string");
 pub(super) const TEXTS: Shape = Shape::List("[]string", &TEXT);
 pub(super) const LABELS: Shape = Shape::Map("map[string]string", &TEXT);
 
+/// The metadata of an object of which nothing else is looked at here.
+pub(super) static META_ONLY: Struct = Struct {
+    name: "ObjectMeta",
+    go_type: "v1.ObjectMeta",
+    fields: &[
+        super::shapes::VERSION,
+        super::shapes::KIND,
+        ("metadata", super::shapes::META),
+        ("spec", Shape::Any),
+        ("status", Shape::Any),
+    ],
+};
+
+/// As [`check`] of a closed struct, after `unknown` fields of it were found elsewhere.
+pub(super) fn check_with(
+    root: &'static Struct,
+    value: &Value<'_>,
+    unknown: Vec<Cause>,
+    duplicates: &[DuplicateKey],
+) -> Result<(), Refusal> {
+    let top = |c: &Cause| c.pointer.matches('/').count() == 1;
+    walk(root, value, unknown.into_iter().filter(|c| !top(c)).collect(), true, duplicates)
+}
+
 /// Checks that a value decodes into a struct; `closed`: fields that it does not have are refused.
 pub(super) fn check(
     root: &'static Struct,
@@ -50,7 +74,17 @@ pub(super) fn check(
     closed: bool,
     duplicates: &[DuplicateKey],
 ) -> Result<(), Refusal> {
-    let mut walk = Walk { closed, unknown: Vec::new(), advice: None, wrong: None, fatal: None };
+    walk(root, value, Vec::new(), closed, duplicates)
+}
+
+fn walk(
+    root: &'static Struct,
+    value: &Value<'_>,
+    unknown: Vec<Cause>,
+    closed: bool,
+    duplicates: &[DuplicateKey],
+) -> Result<(), Refusal> {
+    let mut walk = Walk { closed, unknown, advice: None, wrong: None, fatal: None };
     walk.shape(&Shape::Struct(root), value, &Path::ROOT, root.name);
     if let Some(cause) = walk.fatal.or(walk.wrong) {
         return Err(Refusal::Decoding(cause));
