@@ -3,7 +3,30 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use super::register::Field;
 use super::set::ClassSet;
+
+/// What a set of packets is a product of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Axis {
+    Source,
+    Destination,
+    Traffic,
+}
+
+impl Axis {
+    pub(super) const ALL: [Self; 3] = [Self::Source, Self::Destination, Self::Traffic];
+
+    /// The axis that a field lies on; `None` for what all packets of a head have in common.
+    pub(super) const fn of(field: Field) -> Option<Self> {
+        match field {
+            Field::Source => Some(Self::Source),
+            Field::Destination => Some(Self::Destination),
+            Field::Protocol | Field::Detail => Some(Self::Traffic),
+            Field::Input | Field::InputName | Field::Mark => None,
+        }
+    }
+}
 
 /// The packets whose source, destination and traffic are each of some classes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +71,19 @@ pub struct Part {
     pub destination: Option<ClassSet>,
     /// Of protocol and port.
     pub traffic: Option<ClassSet>,
+}
+
+impl Part {
+    /// The same, with these classes alone on one axis.
+    pub(super) fn with(mut self, axis: Axis, classes: ClassSet) -> Self {
+        let field = match axis {
+            Axis::Source => &mut self.source,
+            Axis::Destination => &mut self.destination,
+            Axis::Traffic => &mut self.traffic,
+        };
+        *field = Some(classes);
+        self
+    }
 }
 
 /// The same packets in fewer cubes. The cubes must have no packet in common.

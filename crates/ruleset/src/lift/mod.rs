@@ -13,9 +13,11 @@
 //! protocol, and the destination port or ICMP type and code. A rule that looks at anything else is named in
 //! [`Walked::odd`]: then what is said holds only of the packets that stand for their classes.
 
+mod answers;
 mod cube;
 mod cuts;
 mod register;
+mod rule;
 mod set;
 mod space;
 mod walk;
