@@ -91,7 +91,8 @@ impl<'a> Answers<'a> {
             let value: Vec<u8> = key[place.clone()].iter().map(|b| self.value(*b, [class; 3])).collect();
             few.iter().any(|e| match e {
                 Element::Range { from, to, .. } => from[place.clone()] <= value[..] && value[..] <= to[place.clone()],
-                Element::CatchAll { .. } => true,
+                // What it answers, it answers whatever the other axes are.
+                Element::CatchAll { .. } => false,
             })
         };
         let parts = Rc::new(self.split(key, &leads, &get));
@@ -182,5 +183,70 @@ fn holds(op: CmpOp, value: &[u8], data: &[u8]) -> bool {
         CmpOp::Lte => order.is_le(),
         CmpOp::Gt => order.is_gt(),
         CmpOp::Gte => order.is_ge(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lift::{Cuts, IpVersion};
+    use crate::{Family, KeyType, MapKind, MapSpec};
+
+    /// Classes of the packets of a part, each with whether it is in it.
+    fn within(part: &Part, [source, destination, traffic]: [usize; 3]) -> bool {
+        let has = |set: &Option<ClassSet>, class| set.as_ref().is_none_or(|set: &ClassSet| set.contains(class));
+        has(&part.source, source) && has(&part.destination, destination) && has(&part.traffic, traffic)
+    }
+
+    fn table(elements: Vec<Element>) -> Table {
+        let key = vec![KeyType::Ipv4, KeyType::Ipv4, KeyType::Proto];
+        let spec = MapSpec { key, data: None, kind: MapKind::Hash, size: None, counter: false, timeout: false };
+        let maps = [("m".to_owned(), (spec, elements.into()))].into();
+        Table { family: Family::Inet, name: "t".into(), maps, chains: [].into() }
+    }
+
+    fn key(source: u8, destination: u8, protocol: u8) -> Vec<u8> {
+        [&[10, 0, 0, source][..], &[10, 0, 0, destination], &[protocol, 0, 0, 0]].concat()
+    }
+
+    #[test]
+    fn a_lookup_has_one_answer_for_every_packet_and_it_is_that_of_the_map() {
+        let range = Element::Range { from: key(4, 0, 6), to: key(5, 9, 17), data: None };
+        let some = vec![Element::key(key(1, 2, 6)), Element::key(key(3, 1, 17)), range];
+        let rest = [some.clone(), vec![Element::CatchAll { data: None }]].concat();
+        for table in [table(some), table(rest)] {
+            let mut cuts = Cuts::default();
+            (0..12).map(|n| IpAddr::from([10, 0, 0, n])).for_each(|ip| cuts.addresses(ip, ip));
+            [6, 17].into_iter().for_each(|protocol| cuts.traffic(protocol, 0..=u16::MAX));
+            let space = Space::new(IpVersion::V4, &cuts);
+            let answers = Answers::new(&table, &space);
+            let fields = [Byte::field(Field::Source, 4), Byte::field(Field::Destination, 4)].concat();
+            let key = [fields, Byte::field(Field::Protocol, 1), vec![Byte::Const(0); 3]].concat();
+            let (map, spec) = answers.map("m").expect("it is there");
+            let parts = answers.lookup(map, &key);
+            let storage = Storage::new(spec, &table.maps["m"].1);
+            let n = space.addresses().len();
+            let all = (0..n * n * space.traffic().len()).map(|i| [i % n, i / n % n, i / n / n]);
+            let mut hits = 0;
+            for classes in all {
+                let of: Vec<bool> =
+                    parts.iter().filter(|(p, _)| within(p, classes)).map(|(_, found)| found.is_some()).collect();
+                let value: Vec<u8> = key.iter().map(|b| answers.value(*b, classes)).collect();
+                assert_eq!(of, [storage.get(&value).is_some()], "{classes:?}");
+                hits += usize::from(of[0]);
+            }
+            assert!(hits > 0);
+            assert!(Rc::ptr_eq(&parts, &answers.lookup(map, &key)), "asked once");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_key_leaves_few_elements() {
+        let table = table(vec![Element::key(key(1, 2, 6)), Element::key(key(3, 2, 6))]);
+        let space = Space::new(IpVersion::V4, &Cuts::default());
+        let answers = Answers::new(&table, &space);
+        let fixed = |source: u8| key(source, 2, 6).into_iter().map(Byte::Const).collect::<Vec<_>>();
+        let found = |source| answers.lookup("m", &fixed(source)).iter().map(|(_, f)| f.is_some()).collect::<Vec<_>>();
+        assert_eq!((found(1), found(2), found(3)), (vec![true], vec![false], vec![true]));
     }
 }

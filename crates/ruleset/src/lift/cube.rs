@@ -133,3 +133,57 @@ fn united_in<K: Hash + Eq>(
     }
     found.into_iter().map(|(key, set)| join(key, set)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEN: usize = 4;
+
+    fn set(bits: u8) -> ClassSet {
+        ClassSet::of(LEN, |class| bits >> class & 1 == 1)
+    }
+
+    fn cube(source: u8, destination: u8, traffic: u8) -> Cube {
+        Cube { source: set(source), destination: set(destination), traffic: set(traffic) }
+    }
+
+    fn packets(cubes: &[Cube]) -> Vec<[usize; 3]> {
+        let of = |c: &Cube| {
+            let (sources, destinations, traffic) = (c.source.clone(), c.destination.clone(), c.traffic.clone());
+            let pairs = sources.iter().flat_map(|s| destinations.iter().map(move |d| (s, d))).collect::<Vec<_>>();
+            pairs
+                .into_iter()
+                .flat_map(|(s, d)| traffic.iter().map(move |t| [s, d, t]).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = cubes.iter().flat_map(of).collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_part_narrows_what_it_asks_for_and_nothing_else() {
+        let all = cube(15, 15, 15);
+        let part = Part::default().with(Axis::Source, set(3)).with(Axis::Traffic, set(8));
+        assert_eq!(all.and(&part), Some(cube(3, 15, 8)));
+        assert_eq!(all.and(&Part::default()), Some(all.clone()));
+        assert_eq!(cube(12, 15, 15).and(&part), None, "no source is in both");
+        assert!(cube(1, 0, 1).is_empty() && !cube(1, 1, 1).is_empty());
+    }
+
+    #[test]
+    fn united_cubes_hold_the_same_packets_once() {
+        // Quarters of a square, which become one cube in two turns.
+        let quarters = vec![cube(3, 3, 15), cube(12, 3, 15), cube(3, 12, 15), cube(12, 12, 15)];
+        assert_eq!(unite(quarters), [cube(15, 15, 15)]);
+        // A stair: no two steps differ in one field only, until the first two are one.
+        let stair = vec![cube(1, 1, 1), cube(1, 1, 2), cube(2, 1, 3), cube(4, 2, 1)];
+        let (before, after) = (packets(&stair), unite(stair));
+        assert_eq!(packets(&after), before);
+        assert_eq!(after.len(), 2, "{after:?}");
+        // The first two are one before they fit the third.
+        assert_eq!(unite(vec![cube(1, 1, 1), cube(2, 1, 1), cube(3, 1, 2)]), [cube(3, 1, 3)]);
+        assert_eq!(unite(vec![]), []);
+    }
+}

@@ -376,3 +376,113 @@ fn connection(key: CtKey) -> Vec<Byte> {
         CtKey::Labels => vec![Byte::Unknown(0); 16],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Chain, Family, KeyType, MapKind, MapSpec, Reg};
+
+    const R0: Reg = Reg::new(0);
+
+    /// A table of one rule and one map, `m`.
+    fn cuts(exprs: Vec<Expr>, key: &[KeyType], elements: Vec<Element>) -> Cuts {
+        let key = key.to_vec();
+        let spec = MapSpec { key, data: None, kind: MapKind::Interval, size: None, counter: false, timeout: false };
+        let chain = Chain { base: None, rules: vec![Rule { exprs, comment: None }] };
+        Cuts::of(&Table {
+            family: Family::Inet,
+            name: "t".into(),
+            maps: [("m".to_owned(), (spec, elements.into()))].into(),
+            chains: [("c".to_owned(), chain.into())].into_iter().collect(),
+        })
+    }
+
+    fn addresses(cuts: &Cuts, version: IpVersion) -> Vec<Interval> {
+        cuts.addresses.get(&version).into_iter().flatten().map(|(interval, _)| *interval).collect()
+    }
+
+    fn source(len: u32) -> Expr {
+        Expr::Payload { base: PayloadBase::Network, offset: 12, len, dreg: R0 }
+    }
+
+    fn cmp(op: CmpOp, data: &[u8]) -> Expr {
+        Expr::Cmp { sreg: R0, op, data: data.to_vec() }
+    }
+
+    fn lookup(sreg: Reg) -> Expr {
+        Expr::Lookup { map: "m".into(), sreg, dreg: None, verdict: false, invert: false }
+    }
+
+    #[test]
+    fn headers_are_taken_apart_by_version() {
+        let field = |version, offset| network(version, offset, 1).map(|b| b[0].depends_on());
+        for (version, protocol, source, destination, end) in
+            [(IpVersion::V4, 9, 12, 16, 20), (IpVersion::V6, 6, 8, 24, 40)]
+        {
+            assert_eq!(field(version, protocol), Some(Some(Field::Protocol)));
+            assert_eq!(field(version, source), Some(Some(Field::Source)));
+            assert_eq!(field(version, destination - 1), Some(Some(Field::Source)));
+            assert_eq!(field(version, destination), Some(Some(Field::Destination)));
+            assert_eq!(field(version, end - 1), Some(Some(Field::Destination)));
+            assert_eq!(field(version, 1), Some(None));
+            assert_eq!(network(version, end - 1, 2), None, "beyond the end");
+        }
+        let detail = Byte::of(Field::Detail, 0);
+        assert_eq!((Layout::Port.load(2, 1), Layout::Type.load(0, 1)), (vec![detail], vec![detail]));
+        assert_eq!(Layout::of(IpVersion::V4, 58), Layout::Opaque, "the other version's ICMP");
+    }
+
+    #[test]
+    fn a_comparison_cuts_where_it_changes() {
+        let block = 10 << 24;
+        let equal = cuts(vec![source(1), cmp(CmpOp::Eq, &[10])], &[KeyType::Ipv4], vec![]);
+        assert_eq!(addresses(&equal, IpVersion::V4), [(block, block | 0xff_ffff)]);
+        let below = cuts(vec![source(4), cmp(CmpOp::Lt, &[10, 0, 0, 0])], &[KeyType::Ipv4], vec![]);
+        assert_eq!(addresses(&below, IpVersion::V4), [(0, block - 1), (block, block)]);
+        let mask = Expr::Bitwise { sreg: R0, dreg: R0, mask: vec![255, 128, 0, 0], xor: vec![0; 4] };
+        let masked = cuts(vec![source(4), mask, cmp(CmpOp::Eq, &[10, 128, 0, 0])], &[KeyType::Ipv4], vec![]);
+        assert_eq!(addresses(&masked, IpVersion::V4), [(block | 0x80_0000, block | 0xff_ffff)]);
+        assert!(equal.odd.is_empty() && below.odd.is_empty() && masked.odd.is_empty());
+    }
+
+    #[test]
+    fn elements_cut_and_those_that_mean_the_same_do_it_together() {
+        let entry = |n: u8, data: u8| Element::entry(vec![10, 0, 0, n], Data::Value(vec![data]));
+        let same = cuts(vec![source(4), lookup(R0)], &[KeyType::Ipv4], vec![entry(1, 7), entry(2, 7), entry(3, 8)]);
+        let numbers: Vec<usize> = same.addresses[&IpVersion::V4].iter().map(|(_, number)| *number).collect();
+        assert_eq!((numbers[0] == numbers[1], numbers[0] == numbers[2]), (true, false), "{numbers:?}");
+        // Where a key is in two elements, what it means is not what one of them says.
+        let range = Element::Range { from: vec![10, 0, 0, 0], to: vec![10, 0, 0, 9], data: None };
+        let over = cuts(vec![source(4), lookup(R0)], &[KeyType::Ipv4], vec![entry(1, 7), range]);
+        let numbers: BTreeSet<usize> = over.addresses[&IpVersion::V4].iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers.len(), 2);
+    }
+
+    #[test]
+    fn a_port_of_a_key_is_cut_for_the_protocols_of_its_element() {
+        let key = |protocol: u8, port: u16| [&[protocol, 0, 0, 0][..], &port.to_be_bytes(), &[0, 0]].concat();
+        let exprs = vec![
+            Expr::Meta { key: MetaKey::L4Proto, dreg: R0 },
+            Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: Reg::new(1) },
+            lookup(R0),
+        ];
+        let cuts = cuts(exprs, &[KeyType::Proto, KeyType::Port], vec![Element::key(key(6, 80))]);
+        let ports = &cuts.traffic[&(IpVersion::V6, Layout::Port)];
+        assert!(ports.contains(&Rect { protocols: (6, 6), details: (80, 80) }), "{ports:?}");
+        assert!(ports.iter().all(|r| r.details.0 != 80 || r.protocols == (6, 6)), "{ports:?}");
+    }
+
+    #[test]
+    fn marks_are_followed_bit_by_bit_and_only_where_they_lie() {
+        let mark = Expr::Ct { key: CtKey::Mark, dreg: R0 };
+        let mask = |mask: u32| Expr::Bitwise { sreg: R0, dreg: R0, mask: mask.to_ne_bytes().into(), xor: vec![0; 4] };
+        let looked = cuts(vec![mark.clone(), mask(0x30), cmp(CmpOp::Eq, &[0; 4])], &[KeyType::Ipv4], vec![]);
+        assert_eq!((looked.marks, looked.odd.len()), (0x30, 0));
+        assert_eq!(super::super::marks(&looked), (vec![0, 0x10, 0x20, 0x30], true));
+        let many = cuts(vec![mark.clone(), cmp(CmpOp::Eq, &[0; 4])], &[KeyType::Ipv4], vec![]);
+        let (some, all) = super::super::marks(&many);
+        assert!(!all && some.len() == 34, "nobody tries four thousand million marks: {some:?}");
+        let as_key = cuts(vec![mark, lookup(R0)], &[KeyType::Mark], vec![Element::key(vec![0; 4])]);
+        assert_eq!(as_key.odd.into_iter().collect::<Vec<_>>(), [("c".to_owned(), 0)]);
+    }
+}

@@ -92,3 +92,6 @@ pub fn marks(cuts: &Cuts) -> (Vec<u32>, bool) {
 pub fn odd(cuts: &Cuts) -> Vec<(String, usize)> {
     cuts.odd.iter().cloned().collect()
 }
+
+#[cfg(test)]
+mod tests;

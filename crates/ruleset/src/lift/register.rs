@@ -136,3 +136,68 @@ impl Look {
         Self::Start { field, bits }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const R2: Reg = Reg::new(2);
+
+    fn source(at: u8) -> Byte {
+        Byte::of(Field::Source, at)
+    }
+
+    #[test]
+    fn what_a_value_does_not_fill_of_its_last_word_is_zero() {
+        let mut registers = Registers::new();
+        registers.store(R2, &[source(0), source(1), source(2), source(3), source(0)]);
+        let zero = Byte::Const(0);
+        let loaded = registers.load(Reg::new(3), 4).map(<[_]>::to_vec);
+        assert_eq!(loaded, Ok(vec![source(0), zero, zero, zero]));
+        assert_eq!(registers.load(R2, 5).map(<[_]>::len), Ok(5));
+    }
+
+    #[test]
+    fn the_register_that_is_not_set_is_named() {
+        let mut registers = Registers::new();
+        registers.store(R2, &[Byte::Const(1)]);
+        assert_eq!(registers.load(Reg::new(1), 4), Err(1));
+        assert_eq!(registers.load(R2, 6), Err(3));
+        assert_eq!(registers.load(Reg::new(15), 8), Err(16), "there are sixteen");
+    }
+
+    #[test]
+    fn a_mask_keeps_what_a_byte_depends_on_or_makes_it_the_same_for_all() {
+        let masked = |byte: Byte, mask, xor| bitwise(&[byte], &[mask], &[xor])[0];
+        assert_eq!(masked(source(1), 0xf0, 0), Byte::Of { field: Field::Source, at: 1, mask: 0xf0, xor: 0 });
+        let twice = masked(masked(source(1), 0xf0, 0x0f), 0x3f, 0x01);
+        assert_eq!(twice, Byte::Of { field: Field::Source, at: 1, mask: 0x30, xor: 0x0e });
+        assert_eq!(masked(source(1), 0, 7), Byte::Const(7));
+        assert_eq!(masked(masked(source(1), 0xf0, 3), 0x0f, 4), Byte::Const(3 ^ 4), "no bit of it is left");
+        assert_eq!(masked(Byte::Const(6), 3, 1), Byte::Const(3));
+        assert_eq!(masked(Byte::Unknown(6), 0, 1), Byte::Const(1));
+        assert_eq!(masked(Byte::Unknown(6), 2, 1), Byte::Unknown(3));
+        assert_eq!(masked(Byte::Unset, 2, 1), Byte::Unset);
+    }
+
+    #[test]
+    fn only_the_start_of_one_field_is_followed() {
+        let masked = |at, mask| Byte::Of { field: Field::Source, at, mask, xor: 0 };
+        let start = |bits| Look::Start { field: Field::Source, bits };
+        assert_eq!(Look::at(&[source(0), source(1)]), start(16));
+        assert_eq!(Look::at(&[source(0), masked(1, 0xc0), Byte::Const(0)]), start(10));
+        assert_eq!(Look::at(&[Byte::Const(1), Byte::Const(2)]), Look::Nothing);
+        let odd: [&[Byte]; 7] = [
+            &[source(1)],
+            &[source(0), source(0)],
+            &[masked(0, 0x0f)],
+            &[masked(0, 0xf0), source(1)],
+            &[source(0), Byte::Const(1)],
+            &[source(0), Byte::of(Field::Destination, 1)],
+            &[Byte::Of { field: Field::Source, at: 0, mask: 0xff, xor: 1 }],
+        ];
+        for bytes in odd {
+            assert_eq!(Look::at(bytes), Look::Odd, "{bytes:?}");
+        }
+    }
+}

@@ -80,3 +80,36 @@ impl std::fmt::Debug for ClassSet {
         f.debug_set().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// As many as fit in one word, fewer, more, and none.
+    const LENGTHS: [usize; 5] = [0, 1, 64, 65, 200];
+
+    fn every(step: usize, len: usize) -> (ClassSet, BTreeSet<usize>) {
+        let holds = |class: usize| class.is_multiple_of(step);
+        (ClassSet::of(len, holds), (0..len).filter(|c| holds(*c)).collect())
+    }
+
+    #[test]
+    fn they_are_sets() {
+        for len in LENGTHS {
+            for (by, other) in [(1, 3), (2, 3), (63, 64), (1000, 1)] {
+                let ((a, wanted_a), (b, wanted_b)) = (every(by, len), every(other, len));
+                let list = |set: &ClassSet| set.iter().collect::<BTreeSet<_>>();
+                assert_eq!(list(&a), wanted_a);
+                assert_eq!(a.first(), wanted_a.first().copied());
+                assert_eq!(a.is_empty(), wanted_a.is_empty());
+                assert!((0..len).all(|c| a.contains(c) == wanted_a.contains(&c)));
+                assert_eq!(list(&a.and(&b)), &wanted_a & &wanted_b);
+                assert_eq!(list(&a.or(&b)), &wanted_a | &wanted_b);
+                assert_eq!(list(&a.without(&b)), &wanted_a - &wanted_b);
+                assert_eq!(a.meets(&b), !wanted_a.is_disjoint(&wanted_b));
+                assert_eq!(a.and(&a), a, "shared memory is looked at as well");
+            }
+        }
+    }
+}

@@ -210,3 +210,76 @@ fn classes(intervals: impl Iterator<Item = (Interval, usize)>, last: u128) -> Ve
     }
     found.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn values_in_the_same_intervals_are_one_class() {
+        let intervals = [((10, 20), 0), ((15, 30), 1), ((40, 40), 0), ((50, 60), 2), ((55, 255), 2)];
+        let mut found = classes(intervals.into_iter(), 255);
+        found.sort();
+        let wanted: [&[Interval]; 5] = [
+            &[(0, 9), (31, 39), (41, 49)],
+            &[(10, 14), (40, 40)],
+            &[(15, 20)],
+            &[(21, 30)],
+            &[(50, 54), (55, 60), (61, 255)],
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn addresses_of_one_meaning_stand_for_each_other() {
+        let mut cuts = Cuts::default();
+        for (address, meaning) in [("10.0.0.1", 0), ("10.0.0.2", 0), ("10.0.0.3", 1)] {
+            cuts.address(ip(address), meaning);
+        }
+        cuts.addresses(ip("10.0.0.0"), ip("10.255.255.255"));
+        let space = Space::new(IpVersion::V4, &cuts);
+        // The two, the third, the rest of the block, and all others.
+        assert_eq!(space.addresses().len(), 4);
+        assert!(space.addresses().contains(&ip("203.0.113.1")), "one that shows well: {:?}", space.addresses());
+        assert_eq!(Space::new(IpVersion::V6, &cuts).addresses(), [ip("2001:db8::1")]);
+    }
+
+    #[test]
+    fn traffic_is_told_apart_by_port_and_by_whether_there_is_one() {
+        let mut cuts = Cuts::default();
+        cuts.traffic(6, 80..=89);
+        let space = Space::new(IpVersion::V4, &cuts);
+        let has = |protocol, detail, headless| space.traffic().contains(&TrafficClass { protocol, detail, headless });
+        assert!(has(6, 80, false));
+        let of = |holds: &dyn Fn(&TrafficClass) -> bool| space.traffic().iter().filter(|t| holds(t)).count();
+        assert_eq!(of(&|t| t.protocol == 6 && t.detail == 80), 1);
+        assert_eq!(of(&|t| t.protocol == 6 && t.detail == 90), 0, "as any other port of any protocol");
+        assert_eq!(of(&|t| t.headless), 2, "of those with ports, and of ICMP");
+        for class in 0..space.traffic().len() {
+            let packet = space.packet(None, Connection::new(), [0, 0, class]);
+            assert_eq!(packet.protocol, space.traffic()[class].protocol);
+            assert_eq!(packet.transport.is_empty(), space.traffic()[class].headless);
+        }
+    }
+
+    #[test]
+    fn interfaces_are_the_known_ones_and_one_of_each_other_kind() {
+        let known = [Interface { name: "tor1".into(), index: 7 }];
+        let mut cuts = Cuts::default();
+        let prefix = super::super::cuts::number(&{
+            let mut name = b"tor".to_vec();
+            name.resize(16, 0);
+            name
+        });
+        cuts.names.insert((prefix, prefix | last(13 * 8)));
+        let found = interfaces(&cuts, &known);
+        assert_eq!(found.iter().filter(|i| **i == known[0]).count(), 1);
+        assert!(found.iter().any(|i| i.name.starts_with("tor") && i.index != 7), "another of the kind: {found:?}");
+        assert!(found.iter().any(|i| !i.name.starts_with("tor") && i.index != 7 && i.index != 1), "{found:?}");
+        assert!(found.contains(&Interface { name: "lo".into(), index: 1 }));
+    }
+}
