@@ -9,6 +9,8 @@ mod expr;
 pub mod lift;
 pub mod machine;
 mod map;
+pub mod parting;
+mod text;
 
 pub use chain::{BaseChain, Chain, ChainKind, Family, Hook, Policy, Rule, Table};
 pub use expr::{CmpOp, CtKey, Expr, FibResult, MetaKey, NatKind, PayloadBase, Reg, Verdict};

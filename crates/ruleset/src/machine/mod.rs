@@ -6,6 +6,7 @@
 
 mod packet;
 mod storage;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::{
 
 pub use packet::{Connection, Interface, Packet};
 pub(crate) use storage::Storage;
+pub use trace::{Asked, Looked, Outcome, Step, Trace};
+
+use trace::{Clerk, Diary, Nobody};
 
 /// Most nested jumps (`NFT_JUMP_STACK_SIZE`).
 pub(crate) const JUMPS: usize = 16;
@@ -110,6 +114,18 @@ impl<'a> Machine<'a> {
     /// # Errors
     /// [`Fault`] when the table asks for something that a kernel would have refused, or that only a kernel has.
     pub fn run(&self, hook: Hook, packet: &Packet) -> Result<Run, Fault> {
+        self.send(hook, packet, &mut Nobody)
+    }
+
+    /// As [`Machine::run`], and tells every step.
+    #[must_use]
+    pub fn trace(&self, hook: Hook, packet: &Packet) -> Trace<'a> {
+        let mut diary = Diary::default();
+        let fate = self.send(hook, packet, &mut diary).map(|run| run.fate);
+        Trace { steps: diary.steps, fate }
+    }
+
+    fn send(&self, hook: Hook, packet: &Packet, clerk: &mut impl Clerk<'a>) -> Result<Run, Fault> {
         let mut base: Vec<_> =
             self.chains.iter().filter_map(|(name, c)| Some((c.base.filter(|b| b.hook == hook)?, name))).collect();
         base.sort_by_key(|(b, name)| (b.priority, *name));
@@ -119,10 +135,13 @@ impl<'a> Machine<'a> {
             if attachment.kind == ChainKind::Nat && packet.connection.state != Connection::NEW {
                 continue;
             }
-            run.fate = match self.walk(name, packet, &mut run)? {
+            clerk.step(|| Step::Begin(name));
+            run.fate = match self.walk(name, packet, &mut run, clerk)? {
                 Some(fate) => fate,
-                None if attachment.policy == Policy::Drop => Fate::Drop,
-                None => Fate::Accept,
+                None => {
+                    clerk.step(|| Step::End(name, attachment.policy));
+                    if attachment.policy == Policy::Drop { Fate::Drop } else { Fate::Accept }
+                }
             };
             if run.fate != Fate::Accept {
                 break;
@@ -132,9 +151,15 @@ impl<'a> Machine<'a> {
     }
 
     /// Walks a base chain; `None` at its end.
-    fn walk(&self, base: &'a str, packet: &Packet, run: &mut Run) -> Result<Option<Fate>, Fault> {
+    fn walk(
+        &self,
+        base: &'a str,
+        packet: &Packet,
+        run: &mut Run,
+        clerk: &mut impl Clerk<'a>,
+    ) -> Result<Option<Fate>, Fault> {
         let (mut chain, mut at, mut gotos) = (self.chain(Place { chain: base, rule: 0 }, base)?, 0, 0);
-        let mut stack: Vec<(Named<'_>, usize)> = Vec::new();
+        let mut stack: Vec<(Named<'a>, usize)> = Vec::new();
         loop {
             let Some(rule) = chain.rules.get(at) else {
                 match stack.pop() {
@@ -145,7 +170,13 @@ impl<'a> Machine<'a> {
             };
             let place = Place { chain: chain.name, rule: at };
             at += 1;
-            let outcome = self.rule(place, rule, packet, run)?;
+            let outcome = self.rule(place, rule, packet, run, clerk);
+            let looked = clerk.take();
+            clerk.step(|| {
+                let outcome = outcome.clone();
+                Step::Rule(Asked { chain: chain.name, at: place.rule, depth: stack.len(), looked, outcome })
+            });
+            let outcome = outcome?;
             if matches!(outcome, Outcome::Reject | Outcome::Verdict(Verdict::Accept | Verdict::Drop)) {
                 run.decided = Some((chain.name.to_owned(), at - 1));
             }
@@ -183,13 +214,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn rule<'r>(
-        &'r self,
+    fn rule(
+        &self,
         place: Place<'_>,
-        rule: &'r Rule,
+        rule: &'a Rule,
         packet: &Packet,
         run: &mut Run,
-    ) -> Result<Outcome<'r>, Fault> {
+        clerk: &mut impl Clerk<'a>,
+    ) -> Result<Outcome<'a>, Fault> {
         let mut registers = Registers::new(place);
         for expr in &rule.exprs {
             match expr {
@@ -234,9 +266,11 @@ impl<'a> Machine<'a> {
                 Expr::Immediate { dreg, data } => registers.store(*dreg, data),
                 Expr::Verdict(verdict) => return Ok(Outcome::Verdict(verdict)),
                 Expr::Lookup { map, sreg, dreg, verdict, invert } => {
-                    let storage = self.maps.get(map.as_str()).ok_or_else(|| missing(place.chain, place.rule, map))?;
+                    let known = self.maps.get_key_value(map.as_str());
+                    let (map, storage) = known.ok_or_else(|| missing(place.chain, place.rule, map))?;
                     let key = registers.load_key(*sreg, storage)?;
                     let found = storage.get(key.bytes());
+                    clerk.looked(|| Looked { map, key: key.bytes().to_vec(), found });
                     if found.is_some() == *invert {
                         return Ok(Outcome::Next);
                     }
@@ -272,13 +306,6 @@ impl<'a> Machine<'a> {
 struct Named<'a> {
     name: &'a str,
     rules: &'a [Rule],
-}
-
-/// What a rule says.
-enum Outcome<'a> {
-    Next,
-    Verdict(&'a Verdict),
-    Reject,
 }
 
 /// Which rule is being evaluated.
