@@ -160,6 +160,20 @@ impl Path {
     }
 }
 
+/// What decided, in a few words.
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.by, &self.isolating[..]) {
+            (Decider::Rule(rule), _) => write!(f, "{} {}[{}]", rule.policy, rule.direction, rule.index),
+            (Decider::Profile, _) => f.write_str("no policy decides"),
+            (Decider::TooBig, _) => f.write_str("too many decisions for one pod: closed"),
+            (Decider::EndOfTier(tier), []) => write!(f, "end of tier {tier}"),
+            (Decider::EndOfTier(_), [only]) => write!(f, "no rule of {only}"),
+            (Decider::EndOfTier(_), [first, rest @ ..]) => write!(f, "no rule of {first} and {} more", rest.len()),
+        }
+    }
+}
+
 /// Where in a packet's way a decision is asked for. Closed: what is not in it does not reach the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttachmentPoint {

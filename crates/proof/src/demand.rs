@@ -1,6 +1,7 @@
 //! What must become of every packet at a hook: policy, and what stands before it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use tortie_model::{Direction, IpProtocol, Traffic};
 use tortie_ruleset::Hook;
@@ -9,6 +10,7 @@ use tortie_ruleset::machine::{Connection, Interface};
 
 use crate::Claim;
 use crate::endpoint::{Endpoints, Half, Halves};
+use crate::why::{Why, policy};
 
 /// Of the packets from and to these classes, those that must pass; the others must not.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub(crate) struct Wanted {
     pub(crate) source: ClassSet,
     pub(crate) destination: ClassSet,
     pub(crate) passes: ClassSet,
+    pub(crate) why: Why,
 }
 
 /// The demand on one IP version.
@@ -69,7 +72,7 @@ impl<'a> Demand<'a> {
     /// What must become of all packets of a head.
     pub(crate) fn of(&self, head: &Head) -> Vec<Wanted> {
         let Some(input) = head.input.as_ref().filter(|_| matches!(head.hook, Hook::Forward | Hook::Input)) else {
-            return self.same(&self.any, &self.any, &self.everything);
+            return self.same(&self.any, &self.any, &self.everything, Why::NotAsked);
         };
         if input.name.starts_with(&*self.claim.facts.interface_prefix) {
             self.sent_by_pod(head, input)
@@ -77,19 +80,19 @@ impl<'a> Demand<'a> {
             // None of our business, unless a new connection claims to be a pod's.
             let claims = head.connection.state == Connection::NEW && input.index != 1;
             let forged = if claims { self.ranged.clone() } else { self.space.addresses_where(|_| false) };
-            let mut out = self.same(&forged, &self.any, &self.nothing);
-            out.extend(self.same(&self.any.without(&forged), &self.any, &self.everything));
+            let mut out = self.same(&forged, &self.any, &self.nothing, Why::Forged);
+            out.extend(self.same(&self.any.without(&forged), &self.any, &self.everything, Why::NotAsked));
             out
         } else {
             self.routed(head)
         }
     }
 
-    fn same(&self, source: &ClassSet, destination: &ClassSet, passes: &ClassSet) -> Vec<Wanted> {
+    fn same(&self, source: &ClassSet, destination: &ClassSet, passes: &ClassSet, why: Why) -> Vec<Wanted> {
         if source.is_empty() || destination.is_empty() {
             return Vec::new();
         }
-        vec![Wanted { source: source.clone(), destination: destination.clone(), passes: passes.clone() }]
+        vec![Wanted { source: source.clone(), destination: destination.clone(), passes: passes.clone(), why }]
     }
 
     fn is_revoked(&self, connection: Connection) -> bool {
@@ -113,12 +116,15 @@ impl<'a> Demand<'a> {
             *interface.name == *input.name && interface.index == input.index
         };
         let own = self.space.addresses_where(|ip| self.endpoints.at(ip).is_some_and(is_its));
-        let mut out = self.same(&self.any.without(&own), &self.any, sparing);
+        let mut out = self.same(&self.any.without(&own), &self.any, sparing, Why::Spoofed);
         match head.connection.state {
-            Connection::INVALID => out.extend(self.same(&own, &self.any, sparing)),
+            Connection::INVALID => out.extend(self.same(&own, &self.any, sparing, Why::Invalid)),
             Connection::ESTABLISHED | Connection::RELATED => {
-                let passes = if self.is_revoked(head.connection) { sparing } else { &self.everything };
-                out.extend(self.same(&own, &self.any, passes));
+                let (passes, why) = match self.is_revoked(head.connection) {
+                    true => (sparing, Why::Revoked),
+                    false => (&self.everything, Why::Open),
+                };
+                out.extend(self.same(&own, &self.any, passes, why));
             }
             _ => {
                 for source in own.iter() {
@@ -132,7 +138,7 @@ impl<'a> Demand<'a> {
                     };
                     let one = self.space.addresses_where(|ip| ip == self.space.addresses()[source]);
                     for (passes, destinations) in self.grouped(&self.any, passes) {
-                        out.extend(self.same(&one, &destinations, &passes));
+                        out.extend(self.same(&one, &destinations, &passes, Why::Policy));
                     }
                 }
             }
@@ -153,29 +159,47 @@ impl<'a> Demand<'a> {
     fn routed(&self, head: &Head) -> Vec<Wanted> {
         match head.connection.state {
             Connection::INVALID => {
-                let mut out = self.same(&self.any, &self.local, &self.nothing);
-                out.extend(self.same(&self.any, &self.any.without(&self.local), &self.everything));
+                let mut out = self.same(&self.any, &self.local, &self.nothing, Why::Invalid);
+                out.extend(self.same(&self.any, &self.any.without(&self.local), &self.everything, Why::NotAsked));
                 out
             }
             Connection::ESTABLISHED | Connection::RELATED => {
-                let passes = if self.is_revoked(head.connection) { &self.nothing } else { &self.everything };
-                self.same(&self.any, &self.any, passes)
+                let (passes, why) = match self.is_revoked(head.connection) {
+                    true => (&self.nothing, Why::Revoked),
+                    false => (&self.everything, Why::Open),
+                };
+                self.same(&self.any, &self.any, passes, why)
             }
             _ => {
-                let mut out = self.same(&self.ranged, &self.any, &self.nothing);
+                let mut out = self.same(&self.ranged, &self.any, &self.nothing, Why::Forged);
                 let others = self.any.without(&self.ranged);
                 for destination in self.local.iter() {
                     let one = self.space.addresses_where(|ip| ip == self.space.addresses()[destination]);
                     for (passes, sources) in self.grouped(&others, |source| self.arriving(source, destination)) {
-                        out.extend(self.same(&sources, &one, &passes));
+                        out.extend(self.same(&sources, &one, &passes, Why::Policy));
                     }
                 }
                 let closed = self.ranged.without(&self.local);
-                out.extend(self.same(&others, &closed, &self.nothing));
+                out.extend(self.same(&others, &closed, &self.nothing, Why::Unprogrammed));
                 let elsewhere = self.any.without(&self.local).without(&closed);
-                out.extend(self.same(&others, &elsewhere, &self.everything));
+                out.extend(self.same(&others, &elsewhere, &self.everything, Why::NotAsked));
                 out
             }
+        }
+    }
+
+    /// Why a packet of these ends must pass or not, in words.
+    pub(crate) fn words(
+        &self,
+        want: &Wanted,
+        passes: bool,
+        head: &Head,
+        ends: [IpAddr; 2],
+        traffic: Traffic,
+    ) -> String {
+        match want.why {
+            Why::Policy => policy(self.claim, self.endpoints, head, ends, traffic),
+            why => why.text(passes).to_owned(),
         }
     }
 

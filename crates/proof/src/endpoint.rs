@@ -59,6 +59,12 @@ impl Endpoints {
         self.by_address.get(&ip).copied()
     }
 
+    /// Whether the table of a pod did not fit in a direction.
+    pub(crate) fn is_closed(&self, endpoint: usize, direction: Direction) -> bool {
+        let at = Direction::BOTH.iter().position(|d| *d == direction);
+        at.is_some_and(|at| self.all[endpoint].closed[at])
+    }
+
     /// The nodes' ends of their links.
     pub(crate) fn interfaces(&self) -> impl Iterator<Item = Interface> + '_ {
         self.all.iter().map(|e| Interface { name: e.interface.name.to_string(), index: e.interface.index })

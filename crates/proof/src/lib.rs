@@ -10,9 +10,12 @@
 //! of classes of packets, so that no packet is left out: every hook and interface, both families, connections that are
 //! new, established, revoked, invalid or exempt from tracking.
 
+mod blame;
 mod demand;
 mod endpoint;
+mod why;
 mod witness;
+mod words;
 
 use tortie_plan::{NodeFacts, Problem};
 use tortie_policy::Index;
@@ -20,7 +23,10 @@ use tortie_ruleset::lift::{Cuts, Head, IpVersion, Lift, Space, interfaces, marks
 use tortie_ruleset::machine::{Connection, Fate, Interface};
 use tortie_ruleset::{Hook, Table};
 
+pub use blame::{Blame, Blamer};
 pub use witness::Witness;
+
+use witness::policy_traffic;
 
 use demand::Demand;
 use endpoint::Endpoints;
@@ -41,9 +47,21 @@ pub struct Claim<'a> {
     pub revoked_bit: u32,
 }
 
+/// How much was compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Pods of the node that have a link.
+    pub endpoints: usize,
+    /// Regions of packets: those that the table does the same with, and that must have the same fate. Together they are
+    /// all packets, unless witnesses ended the search.
+    pub regions: usize,
+}
+
 /// The outcome of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Proof {
+    /// What was compared.
+    pub extent: Extent,
     /// Packets that the table judges otherwise than the engine; the search ends with the eighth.
     pub witnesses: Vec<Witness>,
     /// Rules that look at something that packets are not told apart by here, as chain and rule (from 0). While there
@@ -56,6 +74,13 @@ impl Proof {
     #[must_use]
     pub fn holds(&self) -> bool {
         self.witnesses.is_empty() && self.odd.is_empty()
+    }
+
+    /// Finds what in the table is to blame for each witness.
+    pub fn blame(&mut self, blamer: &Blamer<'_>) {
+        for witness in &mut self.witnesses {
+            witness.blame = Some(blamer.blame(witness.hook, &witness.packet));
+        }
     }
 
     /// Every finding in words.
@@ -75,14 +100,15 @@ pub fn prove(table: &Table, claim: &Claim<'_>) -> Proof {
     let mut cuts = Cuts::of(table);
     endpoints.cut_addresses(claim, &mut cuts);
     let known: Vec<Interface> = endpoints.interfaces().collect();
-    let mut proof = Proof { odd: odd(&cuts), ..Proof::default() };
+    let extent = Extent { endpoints: endpoints.all.len(), regions: 0 };
+    let mut proof = Proof { extent, odd: odd(&cuts), ..Proof::default() };
     for version in IpVersion::ALL {
         let halves = endpoints.halves(claim, Space::new(version, &cuts).addresses());
         halves.cut_traffic(&mut cuts);
         let space = Space::new(version, &cuts);
         let lift = Lift::new(table, &space);
         let demand = Demand::new(claim, &endpoints, &halves, &space);
-        let comparison = Comparison { table, claim, space: &space, lift: &lift, demand: &demand };
+        let comparison = Comparison { table, space: &space, lift: &lift, demand: &demand };
         comparison.run(&interfaces(&cuts, &known), &marks(&cuts).0, &mut proof);
     }
     proof.odd.sort_unstable();
@@ -92,7 +118,6 @@ pub fn prove(table: &Table, claim: &Claim<'_>) -> Proof {
 
 struct Comparison<'a> {
     table: &'a Table,
-    claim: &'a Claim<'a>,
     space: &'a Space,
     lift: &'a Lift<'a>,
     demand: &'a Demand<'a>,
@@ -147,12 +172,15 @@ impl Comparison<'_> {
                 };
                 let source = leaf.cube.source.and(&want.source).first();
                 let destination = leaf.cube.destination.and(&want.destination).first();
-                let (Some(source), Some(destination), Some(traffic)) = (source, destination, wrong.first()) else {
-                    continue;
-                };
+                let (Some(source), Some(destination)) = (source, destination) else { continue };
+                proof.extent.regions += 1;
+                let Some(traffic) = wrong.first() else { continue };
                 let expected = want.passes.contains(traffic);
                 let classes = [source, destination, traffic];
-                proof.witnesses.push(Witness::of(self.table, self.claim, self.space, head, classes, expected));
+                let ends = [source, destination].map(|class| self.space.addresses()[class]);
+                let traffic = policy_traffic(self.space.traffic()[traffic]);
+                let why = self.demand.words(want, expected, head, ends, traffic);
+                proof.witnesses.push(Witness::of(self.table, self.space, head, classes, (expected, why)));
                 if proof.witnesses.len() >= WITNESSES {
                     return (true, true);
                 }

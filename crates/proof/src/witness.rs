@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 use tortie_model::{IpProtocol, Traffic};
-use tortie_policy::{By, Half};
 use tortie_ruleset::lift::{Head, Space, TrafficClass};
 use tortie_ruleset::machine::{Connection, Fate, Fault, Machine, Packet};
 use tortie_ruleset::{Hook, Table};
 
-use crate::Claim;
+use crate::Blame;
 
 /// A packet that a table judges otherwise than the engine, with both answers.
 #[derive(Clone, Debug)]
@@ -26,58 +25,51 @@ pub struct Witness {
     pub traffic: TrafficClass,
     /// Whether it should pass.
     pub passes: bool,
-    /// What the engine says of its addresses and port.
-    pub engine: String,
+    /// Why, in words.
+    pub why: String,
     /// What becomes of it.
     pub fate: Result<Fate, Fault>,
     /// The rule that decided, as chain and rule (from 0).
     pub decided: Option<(String, usize)>,
+    /// What in the table is to blame; `None` when nobody has looked ([`Proof::blame`](crate::Proof::blame)), empty when
+    /// the table is what the plan says.
+    pub blame: Option<Vec<Blame>>,
 }
 
 impl Witness {
     pub(crate) fn of(
         table: &Table,
-        claim: &Claim<'_>,
         space: &Space,
         head: &Head,
         classes: [usize; 3],
-        passes: bool,
+        (passes, why): (bool, String),
     ) -> Self {
         let packet = space.packet(head.input.as_ref(), head.connection, classes);
         let run = Machine::new(table).run(head.hook, &packet);
         let [from, to] = [space.addresses()[classes[0]], space.addresses()[classes[1]]];
         let traffic = space.traffic()[classes[2]];
         let decided = run.as_ref().ok().and_then(|run| run.decided.clone());
-        let engine = engine(claim, from, to, traffic);
-        Self { hook: head.hook, packet, from, to, traffic, passes, engine, fate: run.map(|run| run.fate), decided }
+        Self {
+            hook: head.hook,
+            packet,
+            from,
+            to,
+            traffic,
+            passes,
+            why,
+            fate: run.map(|run| run.fate),
+            decided,
+            blame: None,
+        }
     }
 }
 
-/// The policy half of the answer, in words.
-fn engine(claim: &Claim<'_>, from: IpAddr, to: IpAddr, traffic: TrafficClass) -> String {
-    let index = claim.index;
-    let verdict = index.verdict(&index.address_side(from), &index.address_side(to), policy_traffic(traffic));
-    let half = |half: &Half| {
-        let by = match half.outcome.by {
-            By::Rule(position) => half
-                .stack
-                .rule_ref(position)
-                .map_or_else(String::new, |r| format!(" by {} {} rule {}", r.policy, r.direction, r.index)),
-            By::EndOfTier(tier) => format!(" at the end of tier {}", half.stack.tiers()[tier].name),
-            By::Profile => String::new(),
-        };
-        format!("{} {}{by}", half.stack.direction(), if half.is_allowed() { "allowed" } else { "denied" })
-    };
-    format!("{}, {}", half(&verdict.egress), half(&verdict.ingress))
-}
-
-const fn policy_traffic(traffic: TrafficClass) -> Traffic {
+pub(crate) const fn policy_traffic(traffic: TrafficClass) -> Traffic {
     Traffic { protocol: IpProtocol(traffic.protocol), detail: traffic.detail }
 }
 
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |passes: bool| if passes { "pass" } else { "be dropped" };
         let state = match self.packet.connection.state {
             Connection::NEW => "a new",
             Connection::ESTABLISHED => "an established",
@@ -89,23 +81,31 @@ impl fmt::Display for Witness {
         let marked = if mark == 0 { String::new() } else { format!(" with mark {mark:#x}") };
         let headless = if self.traffic.headless { " without its header" } else { "" };
         write!(f, "{} -> {} {}{headless}", self.from, self.to, policy_traffic(self.traffic))?;
-        write!(f, ", {state} packet{marked} at {}", hook(self.hook))?;
+        write!(f, ", {state} packet{marked} at {}", hook_name(self.hook))?;
         if let Some(input) = &self.packet.input {
             write!(f, " from {}", input.name)?;
         }
-        write!(f, ": should {} ({})", word(self.passes), self.engine)?;
+        write!(f, ": should {}, {}", if self.passes { "pass" } else { "be dropped" }, self.why)?;
         match &self.fate {
-            Ok(fate) => write!(f, "; the kernel's table lets it {}", word(*fate == Fate::Accept))?,
+            Ok(Fate::Accept) => f.write_str("; the kernel's table lets it pass")?,
+            Ok(Fate::Drop | Fate::Reject) => f.write_str("; the kernel's table drops it")?,
             Err(fault) => write!(f, "; the kernel's table cannot judge it: {fault}")?,
         }
-        match &self.decided {
-            Some((chain, rule)) => write!(f, " by chain {chain}, rule {rule}"),
+        if let Some((chain, rule)) = &self.decided {
+            write!(f, " by chain {chain}, rule {rule}")?;
+        }
+        match self.blame.as_deref() {
             None => Ok(()),
+            Some([]) => f.write_str("; it is as the plan says, which is a bug of tortie"),
+            Some(blame) => {
+                let texts: Vec<String> = blame.iter().map(ToString::to_string).collect();
+                write!(f, "; {}", texts.join("; and "))
+            }
         }
     }
 }
 
-const fn hook(hook: Hook) -> &'static str {
+pub(crate) const fn hook_name(hook: Hook) -> &'static str {
     match hook {
         Hook::Prerouting => "prerouting",
         Hook::Input => "input",

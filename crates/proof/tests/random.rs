@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use tortie_model::{Direction, IpProtocol, Traffic};
 use tortie_plan::nft::{Lowering, Options, REVOKED_BIT};
-use tortie_plan::{Compiler, NodeFacts, PodInterface};
+use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
 use tortie_policy::{Index, NamedPorts, PodKey, Verdict};
-use tortie_proof::{Claim, Proof, Witness, prove};
+use tortie_proof::{Blamer, Claim, Proof, Witness, prove};
 use tortie_ruleset::machine::{Connection, Fate, Interface, Machine, Packet};
 use tortie_ruleset::{Hook, Table};
 use tortie_testkit::{Cluster, Rng, random};
@@ -18,6 +18,7 @@ struct Ground {
     cluster: Cluster,
     index: Index,
     facts: NodeFacts,
+    plan: Plan,
     table: Table,
 }
 
@@ -45,7 +46,7 @@ impl Ground {
         let (index, facts) = (cluster.index(), facts(&cluster));
         let plan = Compiler::new().compile(&index, &facts);
         let table = Lowering::new(options, None).start(&plan).pop().expect("a table").table;
-        Self { cluster, index, facts, table }
+        Self { cluster, index, facts, plan, table }
     }
 
     fn claim(&self) -> Claim<'_> {
@@ -161,6 +162,8 @@ struct Tally {
     odd: usize,
     /// No packet's fate changes.
     harmless: usize,
+    /// Of those found, those of which every witness names what was broken.
+    blamed: usize,
     /// By kind: with a witness, without.
     kinds: BTreeMap<&'static str, (usize, usize)>,
 }
@@ -170,6 +173,7 @@ impl Tally {
         self.found += other.found;
         self.odd += other.odd;
         self.harmless += other.harmless;
+        self.blamed += other.blamed;
         for (kind, (with, without)) in other.kinds {
             let sum = self.kinds.entry(kind).or_default();
             *sum = (sum.0 + with, sum.1 + without);
@@ -190,12 +194,19 @@ fn break_one(seed: u64) -> Tally {
                 break (kind, table);
             }
         };
-        let proof = ground.prove(&table);
+        let mut proof = ground.prove(&table);
         let counts = tally.kinds.entry(kind).or_default();
         if !proof.witnesses.is_empty() {
             proof.witnesses.iter().for_each(|w| ground.confirm(&table, w));
             counts.0 += 1;
             tally.found += 1;
+            proof.blame(&Blamer::new(&ground.table, &table, &ground.plan, &ground.index));
+            let named = |w: &Witness| match w.blame.as_deref() {
+                // One thing was broken.
+                Some([one]) => corruption::is_named(&one.parting, &ground.table, &table),
+                _ => false,
+            };
+            tally.blamed += usize::from(proof.witnesses.iter().all(named));
             continue;
         }
         let (sound, broken) = (Machine::new(&ground.table), Machine::new(&table));
@@ -226,9 +237,11 @@ fn what_is_broken_is_found() {
         let running: Vec<_> = (0..threads).map(run).collect();
         running.into_iter().for_each(|t| tally.add(t.join().expect("no corruption is missed")));
     });
-    let Tally { found, odd, harmless, kinds } = tally;
+    let Tally { found, odd, harmless, blamed, kinds } = tally;
     println!("{found} found with witnesses, {odd} not followed, {harmless} change no packet's fate");
+    println!("of those found, {blamed} are what every witness blames");
     println!("by kind (with witness, without): {kinds:?}");
     assert_eq!(found + odd + harmless, (TABLES * CORRUPTIONS) as usize);
     assert!(found > 400 && odd < 30, "too few corruptions mean something");
+    assert!(blamed * 100 >= found * 99, "blame misses what was broken: {blamed} of {found}");
 }

@@ -33,10 +33,14 @@ pub enum Parting {
     },
     /// A map is missing.
     MapMissing(String),
+    /// A map is empty that should hold several elements.
+    MapEmptied(String),
     /// A map has other types.
     MapDeclared(String),
     /// A chain is missing that packets are sent to.
     ChainMissing(String),
+    /// A chain has no rules.
+    ChainEmptied(String),
     /// A base chain is attached otherwise; `None` where there is none of this name.
     Attached {
         /// The chain.
@@ -142,13 +146,12 @@ impl Parting {
                 }
                 elements.extend(wanted.clone());
             }
-            Self::MapMissing(map) | Self::MapDeclared(map) => {
+            Self::MapMissing(map) | Self::MapEmptied(map) | Self::MapDeclared(map) => {
                 if let Some(known) = expected.maps.get(map) {
                     table.maps.insert(map.clone(), known.clone());
                 }
             }
-            Self::ChainMissing(name) => chain(name, table),
-            Self::Rule { chain: name, .. } => chain(name, table),
+            Self::ChainMissing(name) | Self::ChainEmptied(name) | Self::Rule { chain: name, .. } => chain(name, table),
             Self::Attached { chain: name, expected: base, .. } => match (table.chains.get(name), base) {
                 (None, Some(_)) => chain(name, table),
                 (Some(there), _) => {
@@ -251,6 +254,11 @@ impl<'a> Pair<'a> {
                 return Go::Part(Parting::MapDeclared(map()));
             }
             if wanted.found.map(Element::data) != there.found.map(Element::data) {
+                let [many, none] =
+                    self.tables.map(|t| t.maps.get(wanted.map).map_or(0, |(_, elements)| elements.len()));
+                if many > 1 && none == 0 {
+                    return Go::Part(Parting::MapEmptied(map()));
+                }
                 let (expected, actual) = (wanted.found.cloned(), there.found.cloned());
                 return Go::Part(Parting::Element { map: map(), key: wanted.key.clone(), expected, actual });
             }
@@ -274,6 +282,9 @@ impl<'a> Pair<'a> {
     }
 
     fn rule(&self, chain: &str, expected: Option<usize>, actual: Option<usize>) -> Parting {
+        if self.tables[1].chains.get(chain).is_some_and(|c| c.rules.is_empty()) {
+            return Parting::ChainEmptied(chain.to_owned());
+        }
         let of = |side, at: Option<usize>| at.and_then(|at| Some((at, self.rule_of(side, chain, at)?.clone())));
         Parting::Rule { chain: chain.to_owned(), expected: of(0, expected), actual: of(1, actual) }
     }
@@ -306,38 +317,31 @@ fn chains(way: &[Step<'_>]) -> Vec<String> {
     chains
 }
 
-/// Which rule of a chain corresponds to which of another version of it: those that are the same, as many as can be in
-/// order; between those, one another in order; `None` for what is left.
+/// Which rule of a chain corresponds to which of another version of it, when as few as can be were added, taken away or
+/// changed; `None` for those that were added or taken away.
 fn partners(expected: &[Rule], actual: &[Rule]) -> [Vec<Option<usize>>; 2] {
     let (n, m) = (expected.len(), actual.len());
     let same = |i: usize, j: usize| expected[i].exprs == actual[j].exprs;
-    // The longest common subsequence of what follows.
-    let mut longest = vec![vec![0u32; m + 1]; n + 1];
-    for i in (0..n).rev() {
-        for j in (0..m).rev() {
-            longest[i][j] =
-                if same(i, j) { longest[i + 1][j + 1] + 1 } else { longest[i + 1][j].max(longest[i][j + 1]) };
-        }
+    // How many steps it takes from the rules from `i` on to those from `j` on.
+    let mut steps = vec![vec![0; m + 1]; n + 1];
+    for (i, j) in (0..=n).rev().flat_map(|i| (0..=m).rev().map(move |j| (i, j))) {
+        steps[i][j] = match (i < n, j < m) {
+            (true, true) if same(i, j) => steps[i + 1][j + 1],
+            (true, true) => 1 + steps[i + 1][j + 1].min(steps[i + 1][j]).min(steps[i][j + 1]),
+            _ => n - i + m - j,
+        };
     }
+    let mut out = [vec![None; n], vec![None; m]];
     let (mut i, mut j) = (0, 0);
-    let mut kept = Vec::new();
     while i < n && j < m {
-        if same(i, j) {
-            kept.push((i, j));
+        if same(i, j) || steps[i][j] == 1 + steps[i + 1][j + 1] {
+            (out[0][i], out[1][j]) = (Some(j), Some(i));
             (i, j) = (i + 1, j + 1);
-        } else if longest[i + 1][j] >= longest[i][j + 1] {
+        } else if steps[i][j] == 1 + steps[i + 1][j] {
             i += 1;
         } else {
             j += 1;
         }
-    }
-    let mut out = [vec![None; n], vec![None; m]];
-    let (mut i, mut j) = (0, 0);
-    for (next_i, next_j) in kept.into_iter().chain([(n, m)]) {
-        for (a, b) in (i..next_i).zip(j..next_j).chain((next_i < n).then_some((next_i, next_j))) {
-            (out[0][a], out[1][b]) = (Some(b), Some(a));
-        }
-        (i, j) = (next_i + 1, next_j + 1);
     }
     out
 }

@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// Result of `dec` where a profile has no row: its default. Paths are numbered from 1.
-const NO_ROW: u32 = 0;
+pub(super) const NO_ROW: u32 = 0;
 /// Class of addresses of no pod, in profiles that have rules with blocks. Above all numbers that a plan gives out.
-const RANGED: u32 = u32::MAX;
+pub(super) const RANGED: u32 = u32::MAX;
 /// Result of `dec` for that class: go to the second stage.
-const TO_RANGES: u32 = u32::MAX;
+pub(super) const TO_RANGES: u32 = u32::MAX;
 /// Identity, in the second stage, of addresses in no range that a policy names.
-const NO_RANGE: u32 = u32::MAX;
+pub(super) const NO_RANGE: u32 = u32::MAX;
 
 /// Contents of maps, by what the maps are for.
 pub(crate) type Contents = BTreeMap<Slot, Set<Element>>;

@@ -15,6 +15,7 @@ mod contents;
 mod difference;
 mod layout;
 mod lowering;
+mod meaning;
 mod path;
 mod phase;
 mod pipeline;
@@ -27,6 +28,7 @@ use tortie_model::Direction;
 pub use change::{Change, Group, Step};
 pub use difference::steps;
 pub use lowering::{Lowering, Target};
+pub use meaning::{Meaning, Term, meaning, question};
 pub use phase::{Phase, phases};
 
 use crate::PathId;

@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::pipeline::Pipeline;
 use super::prefix::{PathKind, Prefix};
 use super::{Denial, Options};
-use crate::{Decider, Path, PathId};
+use crate::{Path, PathId};
 
 /// Longest comment of a rule.
 const COMMENT: usize = 127;
@@ -72,14 +72,7 @@ fn log(pipeline: Pipeline, prefix: Prefix, options: &Options) -> Pipeline {
 
 /// What `nft list ruleset` shows beside the rule.
 fn comment(path: &Path) -> String {
-    let mut text = match (&path.by, &path.isolating[..]) {
-        (Decider::Rule(rule), _) => format!("{} {}[{}]", rule.policy, rule.direction, rule.index),
-        (Decider::Profile, _) => "no policy decides".to_owned(),
-        (Decider::TooBig, _) => "too many decisions for one pod: closed".to_owned(),
-        (Decider::EndOfTier(tier), []) => format!("end of tier {tier}"),
-        (Decider::EndOfTier(_), [only]) => format!("no rule of {only}"),
-        (Decider::EndOfTier(_), [first, rest @ ..]) => format!("no rule of {first} and {} more", rest.len()),
-    };
+    let mut text = path.to_string();
     let cut = (0..=COMMENT.min(text.len())).rev().find(|n| text.is_char_boundary(*n)).unwrap_or_default();
     text.truncate(cut);
     text

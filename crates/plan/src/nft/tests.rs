@@ -279,6 +279,10 @@ fn the_machine_decides_as_the_plan_does() {
             Lowering::new(Options { port_budget: 1 + 63 * (seed % 2) as u16, ..Options::default() }, None);
         let table = lowering.start(&plan).pop().expect("a table").table;
         layouts.insert(table.maps["prr.1"].1.len() > 1);
+        for (map, (_, elements)) in &table.maps {
+            let unread = elements.iter().find(|e| meaning(map, e).is_none());
+            assert_eq!(unread, None, "every element of {map} has a meaning");
+        }
         let machine = Machine::new(&table);
         for _ in 0..200 {
             let packet = packet(&mut dice);

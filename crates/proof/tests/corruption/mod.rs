@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tortie_ruleset::parting::Parting;
 use tortie_ruleset::{Chain, Data, Element, Expr, Hook, Policy, Reg, Rule, Table, Verdict};
 use tortie_testkit::Rng;
 
@@ -100,6 +101,35 @@ pub(crate) fn corrupt(rng: &mut Rng, table: &mut Table) -> &'static str {
             },
             "foreign rule",
         ),
+    }
+}
+
+/// Whether a parting is a difference of two tables: where one thing was broken, that one.
+pub(crate) fn is_named(parting: &Parting, sound: &Table, broken: &Table) -> bool {
+    let elements = |table: &Table, map: &String, element: &Option<Element>| {
+        element.as_ref().is_some_and(|e| table.maps.get(map).is_some_and(|(_, all)| all.contains(e)))
+    };
+    let rules = |table: &Table, chain: &String| table.chains.get(chain).map_or(Vec::new(), |c| c.rules.clone());
+    match parting {
+        Parting::Element { map, expected, actual, .. } => {
+            let gone = elements(sound, map, expected) && !elements(broken, map, expected);
+            let come = elements(broken, map, actual) && !elements(sound, map, actual);
+            gone || come
+        }
+        Parting::MapMissing(map) => sound.maps.contains_key(map) && !broken.maps.contains_key(map),
+        Parting::MapEmptied(map) => !sound.maps[map].1.is_empty() && broken.maps[map].1.is_empty(),
+        Parting::MapDeclared(map) => sound.maps[map].0 != broken.maps[map].0,
+        Parting::ChainMissing(chain) => sound.chains.contains_key(chain) && !broken.chains.contains_key(chain),
+        Parting::ChainEmptied(chain) => !rules(sound, chain).is_empty() && rules(broken, chain).is_empty(),
+        Parting::Attached { chain, .. } => {
+            sound.chains.get(chain).map(|c| c.base) != broken.chains.get(chain).map(|c| c.base)
+        }
+        Parting::Rule { chain, expected, actual } => {
+            let (before, after) = (rules(sound, chain), rules(broken, chain));
+            let gone = expected.as_ref().is_none_or(|(at, r)| before.get(*at) == Some(r) && after.get(*at) != Some(r));
+            let come = actual.as_ref().is_none_or(|(at, r)| after.get(*at) == Some(r) && before.get(*at) != Some(r));
+            before != after && gone && come
+        }
     }
 }
 

@@ -110,6 +110,8 @@ fn an_element_is_named_with_its_key() {
         elements(t).insert(entry(1, Verdict::Accept));
     });
     assert_eq!(changed, element(1, Some(goto("denied")), Some(Verdict::Accept)));
+    let emptied = |t: &mut Table| *elements(t) = vec![].into();
+    assert_eq!(parted(2, emptied), [Parting::MapEmptied("verdicts".into())]);
     assert_eq!(parted(2, |t| t.maps.clear()), [Parting::MapMissing("verdicts".into())]);
     let declared = parted(2, |t| t.maps.get_mut("verdicts").expect("the map").0.key = vec![KeyType::Proto]);
     assert_eq!(declared, [Parting::MapDeclared("verdicts".into())]);
@@ -129,6 +131,13 @@ fn a_rule_is_named_with_its_place_in_both_chains() {
     assert_eq!(added, rule("forward", None, Some((1, accept()))));
     let changed = parted(3, |t| rules(t, "first")[0] = from(3, Verdict::Drop));
     assert_eq!(changed, rule("first", Some((0, from(3, Verdict::Accept))), Some((0, from(3, Verdict::Drop)))));
+    assert_eq!(parted(3, |t| rules(t, "first").clear()), [Parting::ChainEmptied("first".into())]);
+    let swapped = parted(3, |t| {
+        rules(t, "forward").swap(0, 2);
+        rules(t, "forward")[0] = from(3, Verdict::Drop);
+    });
+    let (before, after) = (says(Verdict::Jump("first".into())), from(3, Verdict::Drop));
+    assert_eq!(swapped, rule("forward", Some((0, before)), Some((0, after))));
     let elsewhere = parted(2, |t| rules(t, "forward")[1] = says(goto("denied")));
     assert_eq!(elsewhere, rule("forward", Some((1, looks_up("verdicts"))), Some((1, says(goto("denied"))))));
 }
@@ -196,6 +205,7 @@ fn rules_keep_their_partners_around_others() {
     };
     assert_eq!(of(&[&a, &b, &c], &[&a, &c]), [Some(0), None, Some(1)]);
     assert_eq!(of(&[&a, &b], &[&d, &a, &c, &b]), [Some(1), Some(3)]);
+    assert_eq!(of(&[&a, &b, &c], &[&c, &b, &a]), [Some(0), Some(1), Some(2)], "two of them have changed");
     assert_eq!(of(&[&a, &b, &c], &[&a, &d, &c]), [Some(0), Some(1), Some(2)]);
     assert_eq!(of(&[&a], &[]), [None]);
     let comment = |rule: &Rule| Rule { comment: Some("said otherwise".into()), ..rule.clone() };
