@@ -53,7 +53,10 @@ impl fmt::Display for Difference {
             Self::MapForeign(map) => write!(f, "map {map} was added"),
             Self::MapDeclared(map) => write!(f, "map {map} is declared otherwise"),
             Self::Elements { map, missing, foreign, changed } => {
-                write!(f, "map {map}: {missing} elements are gone, {foreign} were added, {changed} changed")
+                let some = [(*missing, "gone"), (*foreign, "added"), (*changed, "changed")];
+                let some: Vec<String> =
+                    some.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+                write!(f, "map {map} has other elements: {}", some.join(", "))
             }
             Self::ChainMissing(chain) => write!(f, "chain {chain} is gone"),
             Self::ChainForeign(chain) => write!(f, "chain {chain} was added"),

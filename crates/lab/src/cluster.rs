@@ -7,9 +7,9 @@ use std::time::Instant;
 use tortie_analysis::passage;
 use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Staged};
 use tortie_model::{Pod, Service as ServiceObject, TargetPort, Traffic, canonical};
-use tortie_node::{Change, Counter, Node, NodeError, NodeOptions};
+use tortie_node::{Change, Counter, Node, NodeError, NodeOptions, Verified};
 use tortie_plan::nft::ChainMeaning;
-use tortie_plan::{NodeFacts, PodInterface};
+use tortie_plan::{NodeFacts, Path, PodInterface};
 use tortie_policy::{Delta, Index, PodKey, Side};
 
 use crate::Answers;
@@ -89,12 +89,12 @@ impl Cluster {
         Self::boot_with(sandbox, ground, NodeOptions::default())
     }
 
-    /// A network whose nodes record every connection, allowed or denied; see [`Cluster::flows`].
+    /// A network whose nodes enforce with these options and record every connection, allowed or denied; see
+    /// [`Cluster::flows`].
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn boot_recording(sandbox: &Sandbox, ground: &Ground) -> Result<Self, ClusterError> {
-        let mut options = NodeOptions::default();
+    pub fn boot_recording(sandbox: &Sandbox, ground: &Ground, mut options: NodeOptions) -> Result<Self, ClusterError> {
         options.lowering.record_allowed = true;
         Self::make(sandbox, ground, options, Some(SharedFlows::default()))
     }
@@ -385,13 +385,45 @@ impl Cluster {
     /// # Errors
     /// When it cannot be read.
     pub fn verify(&mut self) -> Result<Vec<(Arc<str>, String)>, ClusterError> {
+        self.verify_located(|_| None)
+    }
+
+    /// As [`Cluster::verify`], with the places of policies that packets miss.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn verify_located(
+        &mut self,
+        place: impl Fn(&Path) -> Option<String>,
+    ) -> Result<Vec<(Arc<str>, String)>, ClusterError> {
         let mut out = Vec::new();
-        for (name, node) in &mut self.nodes {
-            let mended = node.mended().into_iter().map(|d| format!("{d}; it was put right"));
-            let differences = node.verify().map_err(ClusterError::node(name))?;
-            out.extend(mended.chain(differences).map(|d| (name.clone(), d)));
+        for name in self.node_names() {
+            let (mut verified, mended) = self.prove(&name)?;
+            verified.locate(&place);
+            let mended = mended.into_iter().map(|d| format!("{d}; it was put right"));
+            out.extend(mended.chain(verified.findings()).map(|finding| (name.clone(), finding)));
         }
         Ok(out)
+    }
+
+    /// What the kernel of a node does with every packet, against the engine; and what others had changed there and was
+    /// put right since this was last asked.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn prove(&mut self, node: &Arc<str>) -> Result<(Verified, Vec<String>), ClusterError> {
+        let running = self.nodes.get_mut(node).expect("a node of this cluster");
+        let mended = running.mended();
+        Ok((running.prove().map_err(ClusterError::node(node))?, mended))
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn node_names(&self) -> Vec<Arc<str>> {
+        self.nodes.keys().cloned().collect()
     }
 
     /// Packets that a node has counted, by what they were counted for; empty for a node that is not there.

@@ -9,8 +9,8 @@ mod wire;
 pub use client::{Connection, labs};
 pub use server::{Goodbye, Listener};
 pub use wire::{
-    Decision, FlowLine, FlowReport, Input, NodeStatus, PodStatus, PolicyPlace, Probed, Reply, Request, ServiceStatus,
-    SourceFile, Status,
+    BlameLine, Decision, FlowLine, FlowReport, Input, NodeStatus, NodeVerified, PodStatus, PolicyPlace, Probed, Reply,
+    Request, ServiceStatus, SourceFile, Status, WitnessLine,
 };
 
 use std::io;

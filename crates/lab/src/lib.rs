@@ -43,6 +43,7 @@ mod sockopt;
 mod table;
 pub mod topology;
 mod witness;
+mod written;
 
 pub use answer::{ANSWER_TABLE, Answers, CATCH_ALL_PORT, redirect_table};
 pub use cluster::{Cluster, ClusterError};

@@ -13,6 +13,7 @@ use tortie_node::{Cause, Denial};
 use crate::cluster::{Cluster, ClusterError};
 use crate::observe::describe;
 use crate::sandbox::Sandbox;
+use crate::written::written;
 
 /// What happens while a case is played.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ pub fn play(
             let (nodes, pods) = (scene.staged.nodes.len(), scene.staged.pods.len());
             on(Event::Booted { nodes, pods, took: started.elapsed() });
         }
-        verify(&mut cluster, &scene.step)?;
+        verify(&mut cluster, &scene.step, rehearsal.store())?;
         on(Event::Applied { scene: &scene, took: changed.elapsed() });
         if let Some(fault) = &mut fault {
             fault(&scene.step, &mut cluster)?;
@@ -105,9 +106,9 @@ pub fn play(
 }
 
 /// Compares what the kernels do with every packet with what the engine says, and what they hold with the plans.
-fn verify(cluster: &mut Cluster, step: &str) -> Result<(), PlayError> {
-    let findings: Vec<String> =
-        cluster.verify()?.iter().map(|(node, finding)| format!("node {node}: {finding}")).collect();
+fn verify(cluster: &mut Cluster, step: &str, store: &Store) -> Result<(), PlayError> {
+    let found = cluster.verify_located(|path| Some(written(store, path).join(", ")).filter(|p| !p.is_empty()))?;
+    let findings: Vec<String> = found.iter().map(|(node, finding)| format!("node {node}: {finding}")).collect();
     if findings.is_empty() { Ok(()) } else { Err(PlayError::Drift { step: step.to_owned(), findings }) }
 }
 

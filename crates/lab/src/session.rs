@@ -2,6 +2,9 @@
 
 mod archive;
 mod flows;
+mod verify;
+
+use std::time::Instant;
 
 use tortie_analysis::question::{Question, QuestionError, question};
 use tortie_analysis::rehearsal::ground;
@@ -11,13 +14,17 @@ use tortie_manifest::{Diagnostic, LoadOptions, Loaded, Memory, Place, Severity, 
 use tortie_model::ObjectRef;
 use tortie_node::{Cause, Denial};
 
+pub use tortie_node::NodeOptions;
+
 use self::archive::Archive;
+use self::flows::Names;
 use crate::cluster::{Cluster, ClusterError};
 use crate::control::{Input, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status};
 use crate::exec::EnterSpec;
 use crate::pod::Place as LabPlace;
 use crate::resolver;
 use crate::sandbox::Sandbox;
+use crate::written::written;
 
 /// Why a request could not be met.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +56,22 @@ impl Session {
     /// # Errors
     /// When the objects cannot be placed or the lab cannot be made, in words.
     pub fn start(sandbox: &Sandbox, name: &str, spec: ClusterSpec, store: Store) -> Result<Self, String> {
+        Self::start_with(sandbox, name, spec, store, NodeOptions::default())
+    }
+
+    /// As [`Session::start`], with nodes that enforce with these options.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn start_with(
+        sandbox: &Sandbox,
+        name: &str,
+        spec: ClusterSpec,
+        store: Store,
+        options: NodeOptions,
+    ) -> Result<Self, String> {
         let ground = ground(&spec);
-        let cluster = Cluster::boot_recording(sandbox, &ground).map_err(|e| e.to_string())?;
+        let cluster = Cluster::boot_recording(sandbox, &ground, options).map_err(|e| e.to_string())?;
         let mut session = Self {
             name: name.to_owned(),
             spec,
@@ -83,6 +104,7 @@ impl Session {
             }),
             Request::Probe { from, to, probe } => self.probe(&from, &to, &probe),
             Request::Flows { since } => Ok(self.flows(since)),
+            Request::Verify => self.verify(),
             Request::Enter { place } => self.enter(&place),
             // The listener ends the lab before anybody asks here.
             Request::Down => Ok(Reply::Done),
@@ -101,6 +123,17 @@ impl Session {
     fn flows(&self, since: u64) -> Reply {
         let report = |flows: &crate::flows::Flows| flows::report(flows, since, self.cluster.staged(), &self.archive);
         Reply::Flows(self.cluster.flows(report).unwrap_or_default())
+    }
+
+    fn verify(&mut self) -> Result<Reply, SessionError> {
+        let names = Names::of(self.cluster.staged());
+        let mut reports = Vec::new();
+        for name in self.cluster.node_names() {
+            let began = Instant::now();
+            let (verified, mended) = self.cluster.prove(&name)?;
+            reports.push(verify::report(&name, &verified, mended, began.elapsed(), &names, &self.archive));
+        }
+        Ok(Reply::Verified(reports))
     }
 
     /// Changes the objects, all or nothing.
@@ -257,19 +290,7 @@ impl Session {
     /// What dropped a packet, with the places of the rule or of the policies that isolate.
     fn placed(&self, detail: String, denial: Option<&Denial>) -> String {
         let Some(Cause::Policy { meaning: Some(meaning), .. }) = denial.map(|d| &d.cause) else { return detail };
-        let places: Vec<String> = match meaning.path.rule() {
-            Some(rule) => {
-                let pointer = format!("/spec/{}/{}", rule.direction, rule.index);
-                self.store.origin(&rule.policy).map(|o| o.place(&pointer)).into_iter().collect::<Vec<_>>()
-            }
-            None => {
-                let policies = meaning.path.isolating.iter();
-                policies.filter_map(|p| self.store.origin(p)).map(|o| o.key_place("/metadata/name")).collect()
-            }
-        }
-        .iter()
-        .map(|place| format!("{}:{}", place.file.name(), place.line()))
-        .collect();
+        let places = written(&self.store, &meaning.path);
         if places.is_empty() { detail } else { format!("{detail}; {}", places.join(", ")) }
     }
 

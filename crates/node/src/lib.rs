@@ -10,6 +10,7 @@ mod node;
 mod opened;
 mod record;
 mod revocation;
+mod verified;
 
 pub use concern::Concerned;
 pub use connections::Swept;
@@ -18,4 +19,6 @@ pub use node::{Change, Node, NodeError, NodeOptions, Stage};
 pub use opened::{Opened, OpenedReader};
 pub use record::{Cause, Denial, Passage, Record, RecordReader};
 pub use revocation::{Remedy, Tracked, judge};
-pub use tortie_dataplane::Counter;
+pub use tortie_dataplane::{Counter, Difference};
+pub use tortie_proof::{Blame, Extent, Proof, Witness};
+pub use verified::Verified;

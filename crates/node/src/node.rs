@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tortie_dataplane::{Counter, Dataplane, DataplaneError, Nftables, NftablesOptions, Protection};
+use tortie_dataplane::{Counter, Dataplane, DataplaneError, Difference, Nftables, NftablesOptions, Protection};
 use tortie_netlink::conntrack::OpenedListener;
 use tortie_netlink::nflog::{LogListener, LogOptions};
 use tortie_netlink::{Buffers, Tap};
 use tortie_plan::nft::{ChainMeaning, Lowering, Options, Phase, phases};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
 use tortie_policy::{Delta, Index, PodKey};
-use tortie_proof::{Claim, Proof, prove};
+use tortie_proof::{Blamer, Claim, prove};
 use tortie_ruleset::{Family, Table};
 
 use crate::concern::Concerned;
@@ -19,6 +19,7 @@ use crate::connections::{Connections, Swept};
 use crate::history::History;
 use crate::opened::OpenedReader;
 use crate::record::RecordReader;
+use crate::verified::Verified;
 
 /// How a node enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -448,33 +449,33 @@ impl Node {
         self.plan().problems.iter().map(ToString::to_string).collect()
     }
 
-    /// Reads back what the kernel holds, and finds packets that it judges otherwise than the engine, and differences
-    /// from what was put there; every one in words, packets first. To be called when [`Node::tick`] has nothing left
-    /// to do.
+    /// As [`Node::prove`]: every finding in words, packets first; empty when all is well.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn verify(&mut self) -> Result<Vec<String>, NodeError> {
-        let differences = self.dataplane.verify(&self.held)?;
-        // Without a table every packet is a witness; that there is none says it all.
-        let mut findings = if differences.contains(&tortie_dataplane::Difference::NoTable) {
-            Vec::new()
-        } else {
-            self.prove()?.findings()
-        };
-        findings.extend(differences.iter().map(ToString::to_string));
-        Ok(findings)
+        Ok(self.prove()?.findings())
     }
 
-    /// Reads back what the kernel holds and compares what it does with every packet with what the engine says.
+    /// Reads back what the kernel holds, compares what it does with every packet with what the engine says, and looks
+    /// for differences from what was put there. To be called when [`Node::tick`] has nothing left to do.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn prove(&mut self) -> Result<Proof, NodeError> {
-        let table = self.dataplane.read()?.unwrap_or_else(|| no_table(&self.options.lowering.table));
-        let problems = &self.plan().problems;
+    pub fn prove(&mut self) -> Result<Verified, NodeError> {
+        let differences = self.dataplane.verify(&self.held)?;
+        // Without a table every packet is a witness; that there is none says it all.
+        let Some(table) = self.dataplane.read()?.filter(|_| !differences.contains(&Difference::NoTable)) else {
+            return Ok(Verified { proof: None, differences: vec![Difference::NoTable] });
+        };
+        let plan = self.plan();
         let revoked_bit = self.options.lowering.revoked_bit;
-        Ok(prove(&table, &Claim { index: &self.index, facts: &self.facts, problems, revoked_bit }))
+        let claim = Claim { index: &self.index, facts: &self.facts, problems: &plan.problems, revoked_bit };
+        let mut proof = prove(&table, &claim);
+        if !proof.witnesses.is_empty() {
+            proof.blame(&Blamer::new(&self.held, &table, plan, &self.index));
+        }
+        Ok(Verified { proof: Some(proof), differences })
     }
 
     /// Packets and bytes by what they were counted for, since the rules that count them are there.

@@ -22,14 +22,19 @@ pub struct Blame {
     pub text: String,
     /// What policy says of the packet from there on; `None` where policy is not asked.
     pub decides: Option<Arc<Path>>,
+    /// Where that is written, `file:line`, when somebody who knows has added it.
+    pub place: Option<String>,
 }
 
 impl fmt::Display for Blame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
-        // Where the words do not name it already.
-        let path = self.decides.as_ref().map(ToString::to_string).filter(|path| !self.text.contains(path));
-        path.map_or(Ok(()), |path| write!(f, " ({path})"))
+        match (&self.decides, &self.place) {
+            (Some(path), Some(place)) => write!(f, " ({path}, {place})"),
+            // Where the words do not name it already.
+            (Some(path), None) if !self.text.contains(&path.to_string()) => write!(f, " ({path})"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -60,7 +65,7 @@ impl<'a> Blamer<'a> {
         let paths: Vec<Arc<Path>> = parted.expected.iter().filter_map(|chain| self.words.path(chain)).collect();
         let denies = paths.last().filter(|path| path.verdict == Verdict::Deny);
         let decides = denies.or_else(|| paths.first()).cloned();
-        Blame { text: self.text(&parted.parting), parting: parted.parting, decides }
+        Blame { text: self.text(&parted.parting), parting: parted.parting, decides, place: None }
     }
 
     fn text(&self, parting: &Parting) -> String {

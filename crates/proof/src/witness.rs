@@ -68,8 +68,23 @@ pub(crate) const fn policy_traffic(traffic: TrafficClass) -> Traffic {
     Traffic { protocol: IpProtocol(traffic.protocol), detail: traffic.detail }
 }
 
-impl fmt::Display for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Witness {
+    /// Whether the table lets it pass; `None` when it cannot be judged by it.
+    #[must_use]
+    pub fn kernel_passes(&self) -> Option<bool> {
+        self.fate.as_ref().ok().map(|fate| *fate == Fate::Accept)
+    }
+
+    /// Protocol and port, in words.
+    #[must_use]
+    pub fn traffic_words(&self) -> String {
+        let headless = if self.traffic.headless { " without its header" } else { "" };
+        format!("{}{headless}", policy_traffic(self.traffic))
+    }
+
+    /// Where it is met and in which state its connection is, in words: `a new packet at forward from eth0`.
+    #[must_use]
+    pub fn kind(&self) -> String {
         let state = match self.packet.connection.state {
             Connection::NEW => "a new",
             Connection::ESTABLISHED => "an established",
@@ -79,12 +94,14 @@ impl fmt::Display for Witness {
         };
         let mark = self.packet.connection.mark;
         let marked = if mark == 0 { String::new() } else { format!(" with mark {mark:#x}") };
-        let headless = if self.traffic.headless { " without its header" } else { "" };
-        write!(f, "{} -> {} {}{headless}", self.from, self.to, policy_traffic(self.traffic))?;
-        write!(f, ", {state} packet{marked} at {}", hook_name(self.hook))?;
-        if let Some(input) = &self.packet.input {
-            write!(f, " from {}", input.name)?;
-        }
+        let from = self.packet.input.as_ref().map_or_else(String::new, |input| format!(" from {}", input.name));
+        format!("{state} packet{marked} at {}{from}", hook_name(self.hook))
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {} {}, {}", self.from, self.to, self.traffic_words(), self.kind())?;
         write!(f, ": should {}, {}", if self.passes { "pass" } else { "be dropped" }, self.why)?;
         match &self.fate {
             Ok(Fate::Accept) => f.write_str("; the kernel's table lets it pass")?,

@@ -34,6 +34,8 @@ pub(crate) enum LabCommand {
     #[cfg(target_os = "linux")]
     Flows(Flows),
     #[cfg(target_os = "linux")]
+    Verify(Verify),
+    #[cfg(target_os = "linux")]
     Exec(Exec),
     #[cfg(target_os = "linux")]
     Down(Down),
@@ -96,6 +98,9 @@ pub(crate) struct Up {
     pub(crate) replicas: u32,
     #[command(flatten)]
     pub(crate) which: Which,
+    /// Let other programs change the tables of its nodes: to break them by hand, and see `tortie lab verify` find it
+    #[arg(long)]
+    pub(crate) unprotected: bool,
     /// Go on in the background
     #[arg(long)]
     pub(crate) detach: bool,
@@ -197,6 +202,25 @@ pub(crate) struct Flows {
     #[arg(long)]
     pub(crate) denied: bool,
     /// How it is written: paragraphs for people, or a line of JSON a flow
+    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
+    pub(crate) output: Format,
+}
+
+/// Prove that every node's kernel judges every packet as the engine does, or show packets that it does not
+///
+/// The table of each node is read back, taken apart, and compared with the policies for all packets: all hooks, links,
+/// addresses, protocols and ports, new, open, revoked and invalid connections. A difference is shown as a packet, with
+/// what in the table is to blame. Exits with 1 when there is any.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie lab verify
+  tortie lab verify -o json
+  tortie lab up -f k8s/ --detach --unprotected    then change a node's table, and see it found")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// How it is written: paragraphs for people, or a line of JSON a node
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
     pub(crate) output: Format,
 }

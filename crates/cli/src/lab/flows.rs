@@ -96,7 +96,8 @@ fn said(direction: &str, decision: &Decision) -> String {
     }
 }
 
-fn place(policy: &PolicyPlace) -> String {
+/// A policy with its place.
+pub(crate) fn place(policy: &PolicyPlace) -> String {
     let PolicyPlace { kind, namespace, name, file, line, .. } = policy;
     let namespace = namespace.as_ref().map_or_else(String::new, |n| format!("{n}/"));
     match (file, line) {

@@ -8,6 +8,8 @@ mod remote;
 mod run;
 #[cfg(target_os = "linux")]
 mod up;
+#[cfg(target_os = "linux")]
+mod verify;
 
 #[cfg(target_os = "linux")]
 use tortie_lab::{control::Request, sandbox::Refusal};
@@ -33,6 +35,8 @@ pub(crate) fn run(lab: &Lab) -> Result<Outcome, Failure> {
         LabCommand::Probe(arguments) => remote::probe(arguments),
         #[cfg(target_os = "linux")]
         LabCommand::Flows(arguments) => flows::run(arguments),
+        #[cfg(target_os = "linux")]
+        LabCommand::Verify(arguments) => verify::run(arguments),
         #[cfg(target_os = "linux")]
         LabCommand::Exec(arguments) => remote::exec(arguments),
         #[cfg(target_os = "linux")]

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
 use crate::terminal::{self, ALLOW, DENY, FAINT, STRONG, WARN, styled};
 
-fn ask(which: &Which, request: &Request) -> Result<Reply, Failure> {
+pub(crate) fn ask(which: &Which, request: &Request) -> Result<Reply, Failure> {
     let mut connection = Connection::open(&which.name).map_err(Failure::message)?;
     connection.ask(request).map_err(Failure::message)
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use tortie_lab::control::{Listener, background};
 use tortie_lab::sandbox::Sandbox;
-use tortie_lab::session::Session;
+use tortie_lab::session::{NodeOptions, Session};
 use tortie_manifest::case::{ClusterSpec, OutsideHost};
 use tortie_manifest::{Disk, Expansion, LoadOptions, Store, load};
 
@@ -37,9 +37,10 @@ pub(crate) fn run(arguments: &Up) -> Result<Outcome, Failure> {
         outside: vec![internet()],
         ..ClusterSpec::default()
     };
+    let mut options = NodeOptions::default();
+    options.dataplane.own = !arguments.unprotected;
     let sandbox = Sandbox::enter().map_err(|refusal| super::refused(&refusal))?;
-    let mut session =
-        Session::start(&sandbox, listener.name(), spec, store).map_err(|e| Failure::Message(e.to_string()))?;
+    let mut session = Session::start_with(&sandbox, listener.name(), spec, store, options).map_err(Failure::Message)?;
     let (nodes, pods) = session.size();
     terminal::say(STAND_INS);
     terminal::say(format_args!("lab {} is up: {nodes} nodes, {pods} pods", styled(STRONG, listener.name())));
@@ -78,6 +79,9 @@ fn detach(arguments: &Up) -> Result<Outcome, Failure> {
     command.args(["--replicas", &arguments.replicas.to_string()]);
     for file in &arguments.files {
         command.args(["-f", file]);
+    }
+    if arguments.unprotected {
+        command.arg("--unprotected");
     }
     if !arguments.files.iter().any(|f| f == "-") {
         command.stdin(Stdio::null());

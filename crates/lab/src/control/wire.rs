@@ -48,6 +48,8 @@ pub enum Request {
         /// Number of the last change that is known already; 0 for all.
         since: u64,
     },
+    /// What the kernels of all nodes do with every packet, against the engine.
+    Verify,
     /// How to enter a pod or node.
     Enter {
         /// `ns/pod` or `node/NAME`.
@@ -74,6 +76,8 @@ pub enum Reply {
     Probed(Vec<Probed>),
     /// To [`Request::Flows`].
     Flows(FlowReport),
+    /// To [`Request::Verify`], one for each node.
+    Verified(Vec<NodeVerified>),
     /// To [`Request::Enter`].
     Enter(EnterSpec),
     /// To [`Request::Down`].
@@ -231,4 +235,61 @@ pub struct PolicyPlace {
     pub file: Option<String>,
     /// Line in it, from 1.
     pub line: Option<usize>,
+}
+
+/// What was found of a node's table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeVerified {
+    /// The node.
+    pub node: String,
+    /// Whether every packet has the fate that the engine says, by just what was put there.
+    pub holds: bool,
+    /// Its pods that have a link.
+    pub endpoints: usize,
+    /// Regions of packets that were compared: together all packets, unless there are witnesses.
+    pub regions: usize,
+    /// Milliseconds, the reading included.
+    pub ms: f64,
+    /// Packets that the kernel judges otherwise; the search ends with the eighth.
+    pub witnesses: Vec<WitnessLine>,
+    /// Rules that look at what policy does not know: while there are any, nothing is proven.
+    pub unfollowed: Vec<String>,
+    /// How the table differs from what was put there, whether or not packets meet the difference.
+    pub differences: Vec<String>,
+    /// What others had changed and was put right since this was last asked.
+    pub mended: Vec<String>,
+}
+
+/// A packet that the kernel judges otherwise than the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessLine {
+    /// `ns/pod`, `node/NAME`, the name of an outside host, or an address.
+    pub from: String,
+    /// As `from`.
+    pub to: String,
+    /// IP version.
+    pub family: String,
+    /// Protocol and port.
+    pub traffic: String,
+    /// `a new packet at forward from eth0`.
+    pub packet: String,
+    /// What should become of it: `allow` or `deny`.
+    pub engine: String,
+    /// Why, in words.
+    pub why: String,
+    /// What becomes of it: `allow`, `deny`, or `none` where the table cannot judge it.
+    pub kernel: String,
+    /// The rule that decides; `None` at the end of a base chain.
+    pub decided_at: Option<String>,
+    /// What in the table is to blame; nothing where the table is what was put there.
+    pub blame: Vec<BlameLine>,
+}
+
+/// One thing in a table that is otherwise than it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlameLine {
+    /// What is otherwise, in words.
+    pub text: String,
+    /// The policies that are missed because of it: the deciding rule, or all that isolate the endpoint.
+    pub policies: Vec<PolicyPlace>,
 }

@@ -16,20 +16,31 @@ use crate::observe::describe_cause;
 
 /// The flows that changed after a change.
 pub(crate) fn report(flows: &Flows, since: u64, staged: &Staged, archive: &Archive) -> FlowReport {
-    let writer = Writer { names: names(staged), archive };
+    let writer = Writer { names: Names::of(staged), archive };
     let changed = flows.since(since).map(|(_, flow)| flow.changed).max().unwrap_or(since);
     let lines = flows.since(since).flat_map(|(key, flow)| writer.lines(key, flow));
     FlowReport { flows: lines.collect(), changed, forgotten: flows.forgotten() }
 }
 
-/// Whose addresses they are. Pods in their node's network go by the node: the address does not tell them apart.
-fn names(staged: &Staged) -> HashMap<IpAddr, String> {
-    let pods = staged.pods.iter().filter(|(_, pod)| !pod.host_network);
-    let pods = pods.flat_map(|(key, pod): (&PodKey, _)| pod.ips.iter().map(|ip| (canonical(*ip), key.to_string())));
-    let nodes = staged.nodes.iter();
-    let nodes = nodes.flat_map(|n| n.addresses.iter().map(|ip| (*ip, format!("node/{}", n.meta.name))));
-    let outside = staged.outside.iter().flat_map(|h| h.addresses.iter().map(|ip| (*ip, h.name.clone())));
-    outside.chain(nodes).chain(pods).collect()
+/// Whose addresses they are.
+#[derive(Debug)]
+pub(crate) struct Names(HashMap<IpAddr, String>);
+
+impl Names {
+    /// Pods in their node's network go by the node: the address does not tell them apart.
+    pub(crate) fn of(staged: &Staged) -> Self {
+        let pods = staged.pods.iter().filter(|(_, pod)| !pod.host_network);
+        let pods = pods.flat_map(|(key, pod): (&PodKey, _)| pod.ips.iter().map(|ip| (canonical(*ip), key.to_string())));
+        let nodes = staged.nodes.iter();
+        let nodes = nodes.flat_map(|n| n.addresses.iter().map(|ip| (*ip, format!("node/{}", n.meta.name))));
+        let outside = staged.outside.iter().flat_map(|h| h.addresses.iter().map(|ip| (*ip, h.name.clone())));
+        Self(outside.chain(nodes).chain(pods).collect())
+    }
+
+    /// `ns/pod`, `node/NAME`, the name of an outside host, or the address.
+    pub(crate) fn name(&self, ip: IpAddr) -> String {
+        self.0.get(&ip).cloned().unwrap_or_else(|| ip.to_string())
+    }
 }
 
 fn seconds(time: SystemTime) -> f64 {
@@ -38,13 +49,13 @@ fn seconds(time: SystemTime) -> f64 {
 }
 
 struct Writer<'a> {
-    names: HashMap<IpAddr, String>,
+    names: Names,
     archive: &'a Archive,
 }
 
 impl Writer<'_> {
     fn lines(&self, key: &FlowKey, flow: &Flow) -> Vec<FlowLine> {
-        let name = |ip: IpAddr| self.names.get(&ip).cloned().unwrap_or_else(|| ip.to_string());
+        let name = |ip: IpAddr| self.names.name(ip);
         let line = |verdict: &str, count, (first, last)| FlowLine {
             first: seconds(first),
             last: seconds(last),

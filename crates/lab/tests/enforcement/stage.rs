@@ -41,7 +41,7 @@ impl Stage {
 
     /// With every connection recorded.
     pub(crate) fn recording(sandbox: &Sandbox, yaml: &str) -> Result<Self> {
-        Self::on(yaml, |ground| Ok(Cluster::boot_recording(sandbox, ground)?))
+        Self::on(yaml, |ground| Ok(Cluster::boot_recording(sandbox, ground, NodeOptions::default())?))
     }
 
     fn on(yaml: &str, boot: impl FnOnce(&Ground) -> Result<Cluster>) -> Result<Self> {
