@@ -162,6 +162,8 @@ pub struct StepReport {
     pub actions: Vec<String>,
     /// The probes.
     pub observations: Vec<Observation>,
+    /// Log records of nodes that were lost since the step before: a drop among them was not seen.
+    pub lost_records: u64,
 }
 
 #[cfg(test)]

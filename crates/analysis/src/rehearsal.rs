@@ -290,7 +290,7 @@ pub fn rehearse(
         });
         let observations = observed.collect();
         let (step, actions) = (scene.step.clone(), scene.actions.clone());
-        let report = StepReport { case: case.name.clone(), step, actions, observations };
+        let report = StepReport { case: case.name.clone(), step, actions, observations, lost_records: 0 };
         on(&scene, &report, rehearsal.store());
         reports.push(report);
     }

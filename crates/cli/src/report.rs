@@ -14,7 +14,7 @@ use tortie_manifest::case::Case;
 use crate::arguments::Format;
 use crate::failure::Failure;
 use crate::matrix::{self, Tally, Workloads};
-use crate::terminal::{FAINT, STRONG, print, styled, width, wrapped};
+use crate::terminal::{FAINT, STRONG, print, say, styled, width, wrapped};
 
 /// A report in the making.
 pub(crate) struct Report {
@@ -52,6 +52,9 @@ impl Report {
             Format::Json => {
                 let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
                 print(&report.observations.iter().map(line).collect::<String>())?;
+                if report.lost_records > 0 {
+                    say(matrix::lost_records(report.lost_records));
+                }
             }
             Format::Text => {
                 let drawn = matrix::step(report, self.before.as_ref(), &workloads(staged), self.width);

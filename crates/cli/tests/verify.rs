@@ -87,9 +87,10 @@ spec:
 ";
 
     type Result = std::result::Result<(), Failed>;
+    type Test = fn() -> Result;
 
     pub(crate) fn run() -> ExitCode {
-        let tests: [(&str, fn() -> Result); 4] = [
+        let tests: [(&str, Test); 4] = [
             ("a lab that nobody has touched is proven", untouched),
             ("an element that is gone is named, with the policy that is missed", element),
             ("a rule that was added is named, and put right with the next change", rule),
@@ -169,6 +170,15 @@ spec:
         assert_eq!((code, lines.len()), (0, 2), "{out}");
         for (line, node) in lines.iter().zip(["node-1", "node-2"]) {
             assert!(line.starts_with(&format!("proven {node}: all packets as the engine says (")), "{line}");
+        }
+        // The examples of its help are commands that work.
+        let (_, help, _) = lab.ask(&["verify", "--help"]);
+        let examples = help.lines().filter_map(|line| line.trim().strip_prefix("tortie lab "));
+        let examples: Vec<Vec<&str>> = examples.map(|e| e.split_whitespace().collect()).collect();
+        let verify: Vec<_> = examples.iter().filter(|words| words[0] == "verify").collect();
+        assert!(verify.len() >= 2, "{help}");
+        for words in verify {
+            assert_eq!(lab.ask(words).0, 0, "{words:?}");
         }
         Ok(())
     }

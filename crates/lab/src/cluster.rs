@@ -23,7 +23,7 @@ use crate::service::{Backend, Service, ServicePort, Target};
 use crate::topology::Topology;
 use crate::witness::{Reader, SharedFlows, Witness, lock};
 
-pub use crate::witness::DropWatch;
+pub use crate::witness::{DropWatch, Lost};
 
 /// How the names of all pod links begin.
 const POD_LINKS: &str = "tor";
@@ -449,6 +449,13 @@ impl Cluster {
     /// Looks at the flows; `None` when they are not recorded.
     pub fn flows<T>(&self, look: impl FnOnce(&Flows) -> T) -> Option<T> {
         self.flows.as_ref().map(|flows| look(&lock(flows)))
+    }
+
+    /// What nodes had to say and could not, because more came at once than their buffers hold; nodes that lost nothing
+    /// are left out. A loss shows with the next record of that node.
+    #[must_use]
+    pub fn lost(&self) -> BTreeMap<Arc<str>, Lost> {
+        self.witness.lost()
     }
 
     /// Whether the plans in force let a packet through, evaluated in memory.

@@ -8,7 +8,7 @@ use tortie_analysis::rehearsal::{Asked, Rehearsal, RehearsalError, Scene, ground
 use tortie_manifest::Store;
 use tortie_manifest::case::Case;
 use tortie_model::Direction;
-use tortie_node::{Cause, Denial};
+use tortie_node::{Cause, Denial, NodeOptions};
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::observe::describe;
@@ -77,14 +77,29 @@ pub fn play(
     sandbox: &Sandbox,
     case: Arc<Case>,
     fault: Option<Fault<'_>>,
+    on: impl FnMut(Event<'_>),
+) -> Result<Vec<StepReport>, PlayError> {
+    play_with(sandbox, case, NodeOptions::default(), fault, on)
+}
+
+/// As [`play`], with nodes that enforce with these options.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_with(
+    sandbox: &Sandbox,
+    case: Arc<Case>,
+    options: NodeOptions,
+    fault: Option<Fault<'_>>,
     mut on: impl FnMut(Event<'_>),
 ) -> Result<Vec<StepReport>, PlayError> {
     let started = Instant::now();
     let mut fault = fault;
     let mut rehearsal = Rehearsal::new(case.clone());
-    let mut cluster = Cluster::boot(sandbox, &ground(&case.cluster))?;
+    let mut cluster = Cluster::boot_with(sandbox, &ground(&case.cluster), options)?;
     let mut reports = Vec::new();
     let mut booted = false;
+    let mut lost = 0;
     while let Some(scene) = rehearsal.next_scene()? {
         let changed = Instant::now();
         cluster.sync(scene.staged.clone())?;
@@ -98,7 +113,8 @@ pub fn play(
             fault(&scene.step, &mut cluster)?;
         }
         let sent = Instant::now();
-        let report = observe(&mut cluster, &case.name, &scene)?;
+        let mut report = observe(&mut cluster, &case.name, &scene)?;
+        report.lost_records = records_lost(&cluster) - std::mem::replace(&mut lost, records_lost(&cluster));
         on(Event::Done { scene: &scene, report: &report, store: rehearsal.store(), took: sent.elapsed() });
         reports.push(report);
     }
@@ -121,7 +137,12 @@ fn observe(cluster: &mut Cluster, case: &str, scene: &Scene) -> Result<StepRepor
         asked.observed(case, &scene.step, plan, Some(kernel), sighting.ms)
     });
     let observations = observations.collect();
-    Ok(StepReport { case: case.to_owned(), step: scene.step.clone(), actions: scene.actions.clone(), observations })
+    let (case, step, actions) = (case.to_owned(), scene.step.clone(), scene.actions.clone());
+    Ok(StepReport { case, step, actions, observations, lost_records: 0 })
+}
+
+fn records_lost(cluster: &Cluster) -> u64 {
+    cluster.lost().values().map(|lost| lost.records).sum()
 }
 
 /// A drop counts as the denial that the engine predicts only if it was made by what the engine says denies.

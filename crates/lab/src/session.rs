@@ -18,8 +18,10 @@ pub use tortie_node::NodeOptions;
 
 use self::archive::Archive;
 use self::flows::Names;
-use crate::cluster::{Cluster, ClusterError};
-use crate::control::{Input, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status};
+use crate::cluster::{Cluster, ClusterError, Lost};
+use crate::control::{
+    FlowReport, Input, LostLine, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status,
+};
 use crate::exec::EnterSpec;
 use crate::pod::Place as LabPlace;
 use crate::resolver;
@@ -90,6 +92,12 @@ impl Session {
         (self.cluster.staged().nodes.len(), self.cluster.staged().pods.len())
     }
 
+    /// The cluster, for faults.
+    #[must_use]
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Meets a request.
     pub fn answer(&mut self, request: Request) -> Reply {
         let done = match request {
@@ -122,7 +130,9 @@ impl Session {
 
     fn flows(&self, since: u64) -> Reply {
         let report = |flows: &crate::flows::Flows| flows::report(flows, since, self.cluster.staged(), &self.archive);
-        Reply::Flows(self.cluster.flows(report).unwrap_or_default())
+        let lost = self.cluster.lost();
+        let lost = lost.iter().map(|(node, lost)| lost_line(node, *lost)).collect();
+        Reply::Flows(FlowReport { lost, ..self.cluster.flows(report).unwrap_or_default() })
     }
 
     fn verify(&mut self) -> Result<Reply, SessionError> {
@@ -176,6 +186,7 @@ impl Session {
     fn status(&self) -> Status {
         let staged = self.cluster.staged();
         let text = |s: &str| s.to_owned();
+        let lost = self.cluster.lost();
         let node = |n: &tortie_model::Node| {
             let running = self.cluster.nodes().find(|(name, _)| **name == n.meta.name).map(|(_, node)| node);
             NodeStatus {
@@ -183,6 +194,7 @@ impl Session {
                 addresses: n.addresses.clone(),
                 generation: running.map_or(0, |n| n.plan().generation),
                 problems: running.map_or_else(Vec::new, |n| n.problems()),
+                lost: lost_line(&n.meta.name, lost.get(&n.meta.name).copied().unwrap_or_default()),
             }
         };
         let pod = |p: &tortie_model::Pod| PodStatus {
@@ -312,4 +324,8 @@ impl Session {
         let resolv_conf = namespace.map(|ns| resolver::resolv_conf(&servers, ns, "cluster.local"));
         Ok(Reply::Enter(EnterSpec::new(netns, resolv_conf)))
     }
+}
+
+fn lost_line(node: &str, lost: Lost) -> LostLine {
+    LostLine { node: node.to_owned(), records: lost.records, connections: lost.connections }
 }

@@ -1,6 +1,6 @@
 //! Sees what nodes record: tells probes of the drops of their packets, and keeps the flows where that is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -93,6 +93,30 @@ impl AsFd for Reader {
     }
 }
 
+/// What a node had to say and could not, because nobody read it in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Records of packets, as far as later ones show the gap.
+    pub records: u64,
+    /// How often opened connections could not be told; of how many, nobody knows.
+    pub connections: u64,
+}
+
+impl Lost {
+    /// Nothing.
+    pub const NOTHING: Self = Self { records: 0, connections: 0 };
+
+    /// What was lost since `before`.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        let records = self.records.saturating_sub(before.records);
+        Self { records, connections: self.connections.saturating_sub(before.connections) }
+    }
+}
+
+/// By node.
+type Losses = Arc<Mutex<BTreeMap<Arc<str>, Lost>>>;
+
 /// Flows that are kept while they are read.
 pub(crate) type SharedFlows = Arc<Mutex<Flows>>;
 
@@ -100,6 +124,7 @@ pub(crate) type SharedFlows = Arc<Mutex<Flows>>;
 #[derive(Debug)]
 pub(crate) struct Witness {
     trails: Trails,
+    losses: Losses,
     readers: mpsc::Sender<Reader>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -108,20 +133,20 @@ pub(crate) struct Witness {
 impl Witness {
     /// `flows`: where to keep them, if anywhere.
     pub(crate) fn start(flows: Option<SharedFlows>) -> Result<Self, LabError> {
-        let trails = Trails::default();
+        let (trails, losses) = (Trails::default(), Losses::default());
         let (readers, incoming) = mpsc::channel();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| LabError::Socket { operation: "make an eventfd".to_owned(), source: e.into() })?;
         let wake = Arc::new(wake);
         let thread = std::thread::Builder::new().name("witness".to_owned()).spawn({
-            let (trails, wake) = (trails.clone(), wake.clone());
-            move || watch(&trails, flows.as_ref(), &incoming, &wake)
+            let (trails, losses, wake) = (trails.clone(), losses.clone(), wake.clone());
+            move || watch(&trails, &losses, flows.as_ref(), &incoming, &wake)
         });
         let thread = thread.map_err(|source| LabError::Socket {
             operation: "start the thread that watches drops".to_owned(),
             source,
         })?;
-        Ok(Self { trails, readers, wake, thread: Some(thread) })
+        Ok(Self { trails, losses, readers, wake, thread: Some(thread) })
     }
 
     /// Reads one more node.
@@ -156,6 +181,11 @@ impl Witness {
         }
     }
 
+    /// What was lost until now, by node; those that lost nothing are left out.
+    pub(crate) fn lost(&self) -> BTreeMap<Arc<str>, Lost> {
+        lock(&self.losses).clone()
+    }
+
     fn rouse(&self) {
         // A full counter means that the thread is roused already.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
@@ -177,7 +207,13 @@ pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn watch(trails: &Trails, flows: Option<&SharedFlows>, incoming: &mpsc::Receiver<Reader>, wake: &OwnedFd) {
+fn watch(
+    trails: &Trails,
+    losses: &Losses,
+    flows: Option<&SharedFlows>,
+    incoming: &mpsc::Receiver<Reader>,
+    wake: &OwnedFd,
+) {
     let mut readers: Vec<Reader> = Vec::new();
     loop {
         loop {
@@ -198,9 +234,14 @@ fn watch(trails: &Trails, flows: Option<&SharedFlows>, incoming: &mpsc::Receiver
         }
         for (reader, _) in readers.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             match reader {
-                // Lost records show as lost probes: a drop that nobody saw is no evidence.
+                // Lost records show as lost probes: a drop that nobody saw is no evidence. They are counted before what
+                // shows the gap is told.
                 Reader::Records(reader) => {
-                    for record in reader.read().unwrap_or_default() {
+                    let records = reader.read().unwrap_or_default();
+                    if reader.lost() > 0 {
+                        lock(losses).entry(reader.node().clone()).or_default().records = reader.lost();
+                    }
+                    for record in records {
                         if let Some(flows) = flows {
                             lock(flows).record(&record);
                         }
@@ -211,6 +252,9 @@ fn watch(trails: &Trails, flows: Option<&SharedFlows>, incoming: &mpsc::Receiver
                 }
                 Reader::Opened(reader) => {
                     let opened = reader.read().unwrap_or_default();
+                    if reader.overruns() > 0 {
+                        lock(losses).entry(reader.node().clone()).or_default().connections = reader.overruns();
+                    }
                     if let Some(flows) = flows {
                         let mut flows = lock(flows);
                         opened.iter().for_each(|one| flows.opened(one));

@@ -20,5 +20,6 @@ pub use opened::{Opened, OpenedReader};
 pub use record::{Cause, Denial, Passage, Record, RecordReader};
 pub use revocation::{Remedy, Tracked, judge};
 pub use tortie_dataplane::{Counter, Difference};
+pub use tortie_netlink::nflog::LogOptions;
 pub use tortie_proof::{Blame, Extent, Proof, Witness};
 pub use verified::Verified;

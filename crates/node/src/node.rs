@@ -35,6 +35,8 @@ pub struct NodeOptions {
     pub generations: usize,
     /// How the kernel is spoken with. The name of the table is that of `lowering`.
     pub dataplane: NftablesOptions,
+    /// How records are listened to. A buffer that is too small for what comes at once loses records.
+    pub records: LogOptions,
 }
 
 impl Default for NodeOptions {
@@ -45,6 +47,7 @@ impl Default for NodeOptions {
             revoke: true,
             generations: 64,
             dataplane: NftablesOptions::default(),
+            records: LogOptions { threshold: 1, ..LogOptions::default() },
         }
     }
 }
@@ -177,9 +180,9 @@ impl Node {
             Nftables::open(NftablesOptions { table: options.lowering.table.clone(), ..options.dataplane.clone() })?;
         let connections =
             Connections::open(options.lowering.revoked_bit).map_err(netlink("open connection tracking"))?;
-        let log = LogOptions { threshold: 1, ..LogOptions::default() };
         let group = options.lowering.log_group;
-        let listener = LogListener::bind(group, log).map_err(|source| NodeError::Listen { group, source })?;
+        let listener =
+            LogListener::bind(group, options.records).map_err(|source| NodeError::Listen { group, source })?;
         let actual = dataplane.read()?;
         Ok(Self {
             history: Arc::new(RwLock::new(History::new(options.generations))),

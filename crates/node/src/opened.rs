@@ -46,6 +46,12 @@ impl OpenedReader {
         Ok(entries.iter().map(|entry| opened(self.node.clone(), entry, time)).collect())
     }
 
+    /// The node.
+    #[must_use]
+    pub const fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
     /// How often the kernel could not deliver what it had to tell.
     #[must_use]
     pub const fn overruns(&self) -> u64 {

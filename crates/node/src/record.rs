@@ -97,6 +97,12 @@ impl RecordReader {
         Ok(events.iter().filter_map(|event| self.record(event)).collect())
     }
 
+    /// The node.
+    #[must_use]
+    pub const fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
     /// Records that the kernel could not deliver since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {

@@ -3,19 +3,21 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tortie_lab::control::{Connection, Decision, FlowLine, FlowReport, PolicyPlace, Reply, Request};
+use tortie_lab::control::{Connection, Decision, FlowLine, FlowReport, LostLine, PolicyPlace, Reply, Request};
 
 use super::arguments::Flows;
+use super::lost;
 use super::remote::unexpected;
 use crate::arguments::Format;
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{self, ALLOW, DENY, FAINT, styled};
+use crate::terminal::{self, ALLOW, DENY, FAINT, WARN, styled, wrapped};
 
 /// How often a lab is asked for what is new.
 const PAUSE: Duration = Duration::from_millis(250);
 
 pub(crate) fn run(arguments: &Flows) -> Result<Outcome, Failure> {
     let mut since = 0;
+    let mut told: Vec<LostLine> = Vec::new();
     loop {
         let report = ask(&arguments.which.name, since)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -25,6 +27,13 @@ pub(crate) fn run(arguments: &Flows) -> Result<Outcome, Failure> {
                 Format::Text => paragraph(flow, now),
             })?;
         }
+        // Beside the flows, not among them: they stay a line of JSON each.
+        for lost in report.lost.iter().filter(|lost| !told.contains(lost)) {
+            for sentence in lost::sentences(lost) {
+                terminal::say(styled(WARN, wrapped(&sentence, "", terminal::width())));
+            }
+        }
+        told = report.lost;
         if since == 0 && report.forgotten > 0 {
             terminal::say(format_args!("{} older flows are not kept", report.forgotten));
         }
@@ -54,7 +63,7 @@ fn paragraph(flow: &FlowLine, now: f64) -> String {
     let verdict = styled(style, format_args!("{verdict:5}"));
     let mut out = format!("{verdict} {count:>5}x {:>4} {family} {from} -> {to} {traffic}\n", age(now - flow.last));
     for reason in reasons(flow) {
-        for line in terminal::wrapped(&reason, "    ", terminal::width()).lines() {
+        for line in wrapped(&reason, "    ", terminal::width()).lines() {
             let _ = writeln!(out, "{}", styled(FAINT, line));
         }
     }

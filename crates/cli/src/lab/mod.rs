@@ -4,6 +4,8 @@ pub(crate) mod arguments;
 #[cfg(target_os = "linux")]
 mod flows;
 #[cfg(target_os = "linux")]
+mod lost;
+#[cfg(target_os = "linux")]
 mod remote;
 mod run;
 #[cfg(target_os = "linux")]

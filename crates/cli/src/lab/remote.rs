@@ -7,6 +7,7 @@ use tortie_lab::exec::enter_and_exec;
 use tortie_manifest::{Disk, LoadOptions, load};
 
 use super::arguments::{Down, Exec, Files, Probe, Status, Which};
+use super::lost;
 use crate::arguments::Format;
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
@@ -40,7 +41,8 @@ fn table(report: &Report) -> String {
     let head = |name: &str, a: &str, b: &str| [name.to_owned(), a.to_owned(), b.to_owned(), String::new()];
     rows.push(head("NODE", "ADDRESSES", "PROBLEMS"));
     for node in &report.nodes {
-        rows.push([node.name.clone(), list(&node.addresses), node.problems.join("; "), String::new()]);
+        let problems = node.problems.iter().cloned().chain(lost::brief(&node.lost)).collect::<Vec<_>>();
+        rows.push([node.name.clone(), list(&node.addresses), problems.join("; "), String::new()]);
     }
     rows.push(<[String; 4]>::default());
     rows.push(["POD".to_owned(), "ADDRESSES".to_owned(), "NODE".to_owned(), "LABELS".to_owned()]);

@@ -14,7 +14,7 @@ mod summary;
 
 use tortie_analysis::observation::StepReport;
 
-use crate::terminal::{FAINT, STRONG, WARN, styled};
+use crate::terminal::{FAINT, STRONG, WARN, styled, wrapped};
 
 pub(crate) use axis::Workloads;
 pub(crate) use summary::Tally;
@@ -57,7 +57,19 @@ pub(crate) fn step(report: &StepReport, before: Option<&StepReport>, workloads: 
     if !legend.is_empty() {
         out.push_str(&format!("\n{}\n", styled(FAINT, legend)));
     }
+    if report.lost_records > 0 {
+        out.push_str(&format!("\n{}\n", styled(WARN, wrapped(&lost_records(report.lost_records), "", width))));
+    }
     out
+}
+
+/// What it means that nodes could not record everything.
+pub(crate) fn lost_records(count: u64) -> String {
+    let records = if count == 1 { "1 log record was".to_owned() } else { format!("{count} log records were") };
+    format!(
+        "{records} lost in this step, because more came at once than a node's buffer holds: a packet whose record was \
+         among them counts as lost, not as denied"
+    )
 }
 
 /// The first grouping with which a matrix fits; the coarsest where none does.

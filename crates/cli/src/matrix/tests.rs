@@ -35,7 +35,7 @@ fn report(pods: &[&str], probes: &[&str], allowed: impl Fn(&str, &str, &str) -> 
             }
         }
     }
-    StepReport { case: "c".into(), step: "s".into(), actions: Vec::new(), observations }
+    StepReport { case: "c".into(), step: "s".into(), actions: Vec::new(), observations, lost_records: 0 }
 }
 
 fn drawn(report: &StepReport, before: Option<&StepReport>, workloads: &Workloads, width: usize) -> String {
@@ -191,4 +191,19 @@ fn a_prediction_says_that_it_is_one() {
     report.observations.iter_mut().for_each(|o| o.kernel = None);
     let text = drawn(&report, None, &Workloads::new(), 60);
     assert!(text.lines().nth(1) == Some("PREDICTED: no packet was sent") && text.contains('✓'), "{text}");
+}
+
+#[test]
+fn lost_records_are_told_under_the_matrix() {
+    let mut report = report(&PODS, &["ping"], |a, b, _| within(a, b));
+    assert!(!drawn(&report, None, &Workloads::new(), 80).contains("log record"));
+    for (count, said) in [(1, "1 log record was lost in this step, "), (12, "12 log records were lost in this step, ")]
+    {
+        report.lost_records = count;
+        let text = drawn(&report, None, &Workloads::new(), 80);
+        let (_, footer) = text.split_once(&format!("\n\n{said}")).expect("it is told last");
+        let words = footer.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.ends_with("counts as lost, not as denied"), "{footer}");
+        assert!(footer.lines().all(|line| line.chars().count() <= 80), "{footer}");
+    }
 }

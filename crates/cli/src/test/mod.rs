@@ -14,6 +14,7 @@ use self::failed::{Failed, failed};
 use crate::arguments::{Test, TestFormat};
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
+use crate::matrix;
 use crate::play::{Interrupted, Means};
 use crate::terminal;
 
@@ -37,6 +38,8 @@ struct Step {
     probes: usize,
     /// Of these, those that were sent as packets.
     sent: usize,
+    /// Log records of nodes that were lost meanwhile.
+    lost_records: u64,
     failed: Vec<Failed>,
     took: Duration,
 }
@@ -48,6 +51,10 @@ impl Played {
 
     fn failures(&self) -> usize {
         self.steps.iter().map(Step::failures).sum()
+    }
+
+    fn lost_records(&self) -> u64 {
+        self.steps.iter().map(|s| s.lost_records).sum()
     }
 }
 
@@ -71,6 +78,11 @@ pub(crate) fn run(arguments: &Test) -> Result<Outcome, Failure> {
                 }
             }
             TestFormat::Junit => {}
+        }
+        if let lost @ 1.. = played.lost_records()
+            && arguments.output != TestFormat::Text
+        {
+            terminal::say(format_args!("{}: {}", played.name, matrix::lost_records(lost)));
         }
         all.push(played);
     }
@@ -127,6 +139,7 @@ fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, F
             line: places.next().flatten(),
             probes: report.observations.len(),
             sent: report.observations.iter().filter(|o| o.kernel.is_some()).count(),
+            lost_records: report.lost_records,
             failed: failed(scene, report, store),
             took: last.elapsed(),
         });

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::Played;
-use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled};
+use crate::matrix::lost_records;
+use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled, width, wrapped};
 
 /// More than this of one case are counted only.
 const MOST: usize = 20;
@@ -33,6 +34,9 @@ pub(super) fn case(played: &Played) -> String {
     }
     if let more @ 1.. = failed.count().saturating_sub(MOST) {
         let _ = writeln!(out, "  ... and {more} more");
+    }
+    if let lost @ 1.. = played.lost_records() {
+        let _ = writeln!(out, "{}", styled(WARN, wrapped(&lost_records(lost), "  ", width())));
     }
     for line in played.broken.iter().flat_map(|why| why.lines()) {
         let _ = writeln!(out, "  {line}");

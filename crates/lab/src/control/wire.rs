@@ -114,6 +114,20 @@ pub struct NodeStatus {
     pub generation: u64,
     /// What stands against enforcement, if anything.
     pub problems: Vec<String>,
+    /// What it had to say and could not.
+    #[serde(default)]
+    pub lost: LostLine,
+}
+
+/// What a node had to say and could not, because more came at once than was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostLine {
+    /// The node.
+    pub node: String,
+    /// Log records: denied packets, and what policies said of allowed ones.
+    pub records: u64,
+    /// How often opened connections could not be told; of how many, nobody knows.
+    pub connections: u64,
 }
 
 /// A pod of a lab.
@@ -174,6 +188,9 @@ pub struct FlowReport {
     pub changed: u64,
     /// Flows that were forgotten because there were too many.
     pub forgotten: u64,
+    /// What nodes could not tell since the start; those that lost nothing are left out.
+    #[serde(default)]
+    pub lost: Vec<LostLine>,
 }
 
 /// Connections of the same ends, port and fate.

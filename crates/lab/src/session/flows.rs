@@ -19,7 +19,7 @@ pub(crate) fn report(flows: &Flows, since: u64, staged: &Staged, archive: &Archi
     let writer = Writer { names: Names::of(staged), archive };
     let changed = flows.since(since).map(|(_, flow)| flow.changed).max().unwrap_or(since);
     let lines = flows.since(since).flat_map(|(key, flow)| writer.lines(key, flow));
-    FlowReport { flows: lines.collect(), changed, forgotten: flows.forgotten() }
+    FlowReport { flows: lines.collect(), changed, forgotten: flows.forgotten(), lost: Vec::new() }
 }
 
 /// Whose addresses they are.

@@ -8,6 +8,7 @@ mod example;
 mod fault;
 mod ground;
 mod inverted;
+mod losses;
 mod packets;
 mod random;
 mod request;
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 18] = [
+    let tests: [(&str, Test); 20] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
@@ -79,6 +80,8 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("a folder without a case is surveyed, and all agree", shop::surveyed),
         ("services, named ports, ranges, outside hosts and nodes", shop::asked),
         ("a running lab sends SCTP by request", request::sctp),
+        ("records that nobody read in time are told as lost", losses::told),
+        ("a step says how many records were lost in it", losses::counted),
         ("IPv4 alone", ground::ipv4_alone),
         ("IPv6 alone", ground::ipv6_alone),
         ("three nodes", ground::three_nodes),
