@@ -9,7 +9,7 @@ use tortie_policy::{Index, PodKey};
 use tortie_proof::{Blamer, Claim, prove};
 use tortie_ruleset::{BaseChain, Chain, Element, Expr, Policy, Rule, Table, Verdict};
 use tortie_testkit::Cluster;
-use tortie_testkit::build::{block, namespace, node, pod, pods_here, policy, rule};
+use tortie_testkit::build::{block, ip, namespace, node, pod, pods_here, policy, rule};
 
 /// `a/web` and `a/db` on this node. The policy lets the one speak to the other, and a block to a few ports of it.
 struct Ground {
@@ -25,6 +25,11 @@ fn port(protocol: Protocol, number: u16) -> PolicyPort {
 
 impl Ground {
     fn new() -> Self {
+        Self::with([])
+    }
+
+    /// With more policies.
+    fn with(more: impl IntoIterator<Item = NetworkPolicy>) -> Self {
         let db = policy("a/db", &[("app", "db")]);
         let ingress = vec![
             rule([pods_here(&[("app", "web")])], [port(Protocol::Tcp, 5432)]),
@@ -38,7 +43,7 @@ impl Ground {
                 pod("a/db", "n1", &[("app", "db")], &["10.244.1.3"]),
                 pod("a/far", "n2", &[("app", "far")], &["10.244.2.2"]),
             ],
-            policies: vec![NetworkPolicy { ingress: Some(ingress), ..db }],
+            policies: [NetworkPolicy { ingress: Some(ingress), ..db }].into_iter().chain(more).collect(),
             ..Cluster::default()
         };
         let link =
@@ -202,6 +207,27 @@ fn rules_and_chains_are_told_by_their_places() {
     });
     let line = "chain zz does not belong there: it is at hook forward with priority 0 and policy drop";
     assert!(!told.is_empty() && told.iter().all(|said| said.starts_with(line)), "{told:#?}");
+}
+
+/// A packet that may leave and may not arrive is missed by the policy that denies it.
+#[test]
+fn of_two_decisions_the_denying_one_is_named() {
+    let out = NetworkPolicy { egress: Some(vec![rule([], [])]), ..policy("a/out", &[("app", "web")]) };
+    let ground = Ground::with([out]);
+    let mut table = ground.table.clone();
+    rules(&mut table, "egress4.1").insert(0, Rule { exprs: vec![Expr::Verdict(Verdict::Accept)], comment: None });
+    let claim = Claim { index: &ground.index, facts: &ground.facts, problems: &[], revoked_bit: REVOKED_BIT };
+    let mut proof = prove(&table, &claim);
+    proof.blame(&Blamer::new(&ground.table, &table, &ground.plan, &ground.index));
+    let [web, db] = ["10.244.1.2", "10.244.1.3"].map(ip);
+    let witness = proof.witnesses.iter().find(|w| (w.from, w.to) == (web, db) && w.why.contains("denied"));
+    let witness = witness.unwrap_or_else(|| panic!("from one to the other: {:#?}", proof.findings()));
+    let said = witness.to_string();
+    assert!(
+        said.contains("egress is allowed by NetworkPolicy/a/out egress[0], ingress is denied: no rule of"),
+        "{said}"
+    );
+    assert!(said.ends_with("does not belong there: `accept` (no rule of NetworkPolicy/a/db)"), "{said}");
 }
 
 #[test]
