@@ -4,6 +4,7 @@
 //! called after the owner that its pods name first, pairs of one workload with itself are left out, no block of
 //! addresses means a pod, hostNetwork means nothing, finished pods count, protocols are TCP, UDP and SCTP from port 1.
 
+mod difference;
 #[path = "../../../analysis/tests/corpora/forgiving.rs"]
 #[allow(dead_code)]
 mod forgiving;
@@ -139,6 +140,41 @@ fn connection_lists_agree() {
     let out: Vec<String> = classes.iter().map(|(class, n)| format!("; {n} {class}")).collect();
     say(format!(
         "npguard-connlist, all pairs at once: {agree} agree ({rows} rows), {} differ{}",
+        wrong.len(),
+        out.concat()
+    ));
+    decided(By::Engine, rows);
+    assert!(wrong.is_empty(), "{} records differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn differences_agree() {
+    let say = |line: String| {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    };
+    let text = match corpora::suite("npguard-diff") {
+        Ok(text) => text,
+        Err(missing) => return say(missing),
+    };
+    let (mut agree, mut rows, mut wrong) = (0, 0, Vec::new());
+    let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).expect("a record is JSON");
+        match difference::judge(&record) {
+            Err(class) => *classes.entry(class).or_default() += 1,
+            Ok((compared, lines)) if lines.is_empty() => {
+                rows += compared;
+                agree += 1;
+            }
+            Ok((_, lines)) => {
+                let shown: String = lines.iter().take(8).map(|l| format!("\n    {l}")).collect();
+                wrong.push(format!("{}: {} differences{shown}", record["id"], lines.len()));
+            }
+        }
+    }
+    let out: Vec<String> = classes.iter().map(|(class, n)| format!("; {n} {class}")).collect();
+    say(format!(
+        "npguard-diff, by what was opened and closed: {agree} agree ({rows} rows), {} differ{}",
         wrong.len(),
         out.concat()
     ));

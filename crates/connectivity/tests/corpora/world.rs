@@ -29,7 +29,7 @@ pub(crate) type Rows = BTreeMap<(Peer, Peer), PortSets>;
 
 /// The cluster of a record.
 pub(crate) struct World {
-    connectivity: Connectivity,
+    pub(crate) connectivity: Connectivity,
     objects: ObjectSet,
 }
 
@@ -70,12 +70,16 @@ impl World {
 
     /// The rows of a list.
     pub(crate) fn theirs(&self, rows: &Value) -> Rows {
-        let cuts = self.cuts(rows);
+        Self::rows(rows, "allowed", &self.cuts(rows))
+    }
+
+    /// The rows of a list, with the ports of a column.
+    pub(crate) fn rows(rows: &Value, column: &str, cuts: &BTreeSet<u32>) -> Rows {
         let mut out = Rows::new();
         for row in list(rows) {
-            for from in peers(&row["src"], &cuts) {
-                for to in peers(&row["dst"], &cuts) {
-                    add(&mut out, (from.clone(), to), port_sets(&row["allowed"]));
+            for from in peers(&row["src"], cuts) {
+                for to in peers(&row["dst"], cuts) {
+                    add(&mut out, (from.clone(), to), port_sets(&row[column]));
                 }
             }
         }
@@ -87,7 +91,7 @@ impl World {
         let cuts = self.cuts(rows);
         let mut out = Rows::new();
         let subjects = self.connectivity.subjects();
-        let peers: Vec<Vec<Peer>> = subjects.iter().map(|s| self.peers_of(&s.name, &cuts)).collect();
+        let peers: Vec<Vec<Peer>> = subjects.iter().map(|s| Self::peers_of(&s.name, &cuts)).collect();
         let wanted = |from: &Peer, to: &Peer| {
             focus.is_empty()
                 || (direction != "egress" && is_in_focus(to, focus))
@@ -107,7 +111,7 @@ impl World {
         }
         for way in ways_in(&self.connectivity, &self.objects) {
             let from = Peer::IngressController;
-            if let [to] = &self.peers_of(&way.to, &cuts)[..]
+            if let [to] = &Self::peers_of(&way.to, &cuts)[..]
                 && way.way.has_controller()
                 && wanted(&from, to)
             {
@@ -146,7 +150,7 @@ impl World {
         };
         for opening in exposure(&self.connectivity) {
             let (Anybody::Subject(who), Anybody::Pods(whom)) = (&opening.who, &opening.whom) else { continue };
-            let [who] = &self.peers_of(who, &cuts)[..] else { continue };
+            let [who] = &Self::peers_of(who, &cuts)[..] else { continue };
             let its = Value::String(opening.direction.to_string());
             let pair = ordered(&its, who.clone(), Peer::Pods(whom.clone()));
             // A label that is asked for in an expression makes a row, whether a pod has it or not; in matchLabels, it
@@ -174,8 +178,8 @@ impl World {
                     continue;
                 }
                 let sets = ports_of(&self.connectivity.allowed(i, j));
-                for a in self.peers_of(&from.name, cuts) {
-                    for b in self.peers_of(&to.name, cuts) {
+                for a in Self::peers_of(&from.name, cuts) {
+                    for b in Self::peers_of(&to.name, cuts) {
                         add(&mut out, (a.clone(), b), sets.clone());
                     }
                 }
@@ -184,7 +188,7 @@ impl World {
         out
     }
 
-    fn peers_of(&self, name: &Name, cuts: &BTreeSet<u32>) -> Vec<Peer> {
+    pub(crate) fn peers_of(name: &Name, cuts: &BTreeSet<u32>) -> Vec<Peer> {
         match name {
             Name::Workload(object) => vec![Peer::Workload(object.name.to_string())],
             Name::Outside(addresses) if addresses.family() == Family::V4 => {
@@ -196,7 +200,7 @@ impl World {
     }
 
     /// The first addresses of the stretches of the world that either side tells apart.
-    fn cuts(&self, rows: &Value) -> BTreeSet<u32> {
+    pub(crate) fn cuts(&self, rows: &Value) -> BTreeSet<u32> {
         self.cut(list(rows).iter().flat_map(|row| [&row["src"], &row["dst"]]))
     }
 
@@ -282,7 +286,7 @@ fn port_sets(value: &Value) -> PortSets {
     value.as_object().into_iter().flatten().map(|(protocol, v)| (protocol.clone(), ranges(v))).collect()
 }
 
-fn ports_of(set: &Regions<bool>) -> PortSets {
+pub(crate) fn ports_of(set: &Regions<bool>) -> PortSets {
     let mut out = PortSets::new();
     for protocol in Protocol::ALL {
         let ranges = packets::ranges(set, protocol.into());
