@@ -36,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tortie-connectivity", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis"]),
     ("tortie-lint", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis", "tortie-connectivity"]),
     ("tortie-flows", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis", "tortie-connectivity"]),
+    ("tortie-revision", &["tortie-manifest"]),
     ("tortie-netlink", &["tortie-model", "tortie-persistent", "tortie-ruleset"]),
     (
         "tortie-dataplane",
@@ -80,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tortie-connectivity",
             "tortie-lint",
             "tortie-flows",
+            "tortie-revision",
             "tortie-lab",
         ],
     ),
