@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Test(Test),
     Connectivity(crate::connectivity::arguments::Connectivity),
     Explain(Explain),
+    Diff(crate::diff::arguments::Diff),
+    Generate(crate::generate::arguments::Generate),
     Check(crate::check::arguments::Check),
     Examples(Examples),
     /// Say what this machine has for the lab, what each lack costs, and what mends it

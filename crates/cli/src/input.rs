@@ -18,16 +18,34 @@ pub(crate) fn read(manifests: &Manifests) -> Loaded {
 /// # Errors
 /// When something that is or could be a policy cannot be trusted: every answer could be wrong.
 pub(crate) fn cluster(manifests: &Manifests, replicas: u32) -> Result<Snapshot, Failure> {
-    let loaded = read(manifests);
-    // That cases lie among the manifests is no news here.
-    let notes = loaded.notes.iter().filter(|n| n.id != "skipped-case");
-    say_all(loaded.diagnostics.iter().chain(notes));
+    snapshot(&read(manifests), replicas)
+}
+
+/// [`cluster`] of what was read.
+///
+/// # Errors
+/// As there.
+fn snapshot(loaded: &Loaded, replicas: u32) -> Result<Snapshot, Failure> {
+    say_all(news(loaded));
+    let snapshot = trusted(loaded, replicas)?;
+    say_all(&snapshot.objects.notes());
+    Ok(snapshot)
+}
+
+/// What is to be said of what was read. That cases lie among the manifests is no news to these commands.
+pub(crate) fn news(loaded: &Loaded) -> impl Iterator<Item = &Diagnostic> {
+    loaded.diagnostics.iter().chain(loaded.notes.iter().filter(|n| n.id != "skipped-case"))
+}
+
+/// The cluster of what was read. Nothing is said yet.
+///
+/// # Errors
+/// When something that is or could be a policy cannot be trusted.
+pub(crate) fn trusted(loaded: &Loaded, replicas: u32) -> Result<Snapshot, Failure> {
     if loaded.has_untrusted_policy() {
         return Err(Failure::Untrusted("a policy cannot be trusted as it is written, so no answer could be"));
     }
-    let snapshot = Snapshot::new(&loaded, &Expansion { replicas, nodes: Vec::new() });
-    say_all(&snapshot.objects.notes());
-    Ok(snapshot)
+    Ok(Snapshot::new(loaded, &Expansion { replicas, nodes: Vec::new() }))
 }
 
 /// Says findings, each drawn over its text.

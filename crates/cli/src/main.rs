@@ -7,15 +7,18 @@
 mod arguments;
 mod check;
 mod connectivity;
+mod diff;
 mod doctor;
 mod examples;
 mod explain;
 mod failure;
+mod generate;
 mod input;
 mod lab;
 mod matrix;
 mod play;
 mod progress;
+mod recorded;
 mod report;
 mod terminal;
 mod test;
@@ -34,8 +37,10 @@ fn main() -> ExitCode {
         None => welcome::run(),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Connectivity(args)) => connectivity::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Examples(args)) => examples::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Doctor) => doctor::run(),
         Some(Command::Lab(args)) => lab::run(&args),
         Some(Command::Test(args)) => test::run(&args),

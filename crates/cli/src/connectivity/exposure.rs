@@ -9,7 +9,7 @@ use tortie_policy::{EndpointSelector, NamespaceMatch};
 
 use super::machine::{by_protocol, field, row};
 use super::names::{self, Names};
-use super::table::{few, sheet};
+use super::table::{HEADER, few, sheet};
 use crate::terminal::{FAINT, STRONG, styled, wrapped};
 
 /// The openings of whom was chosen, less those of which a pod of the cluster tells already. Pods that are not there are
@@ -80,7 +80,7 @@ pub(super) fn draw(connectivity: &Connectivity, openings: &[Opening], width: usi
             }
         })
         .collect();
-    out + &sheet(&rows, width)
+    out + &sheet(HEADER, &rows, width)
 }
 
 /// What passes: ports by number, and by name where only the pod that comes could tell their numbers.

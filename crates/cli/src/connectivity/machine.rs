@@ -124,6 +124,15 @@ pub(super) fn row(from: &Value, to: &Value, set: &Regions<bool>) -> Value {
     object
 }
 
+/// A set by itself: ports by protocol, and the protocols without ports as `others`.
+pub(crate) fn set(set: &Regions<bool>) -> Value {
+    let mut object = allowed(set);
+    if let Some(others) = others(set) {
+        object["others"] = others;
+    }
+    object
+}
+
 /// Ports by protocol.
 fn allowed(set: &Regions<bool>) -> Value {
     let mut out = Map::new();

@@ -3,11 +3,11 @@
 pub(crate) mod arguments;
 mod exposure;
 mod graph;
-mod machine;
+pub(crate) mod machine;
 mod matrix;
-mod names;
+pub(crate) mod names;
 mod svg;
-mod table;
+pub(crate) mod table;
 
 use std::io::{self, BufWriter, Write};
 

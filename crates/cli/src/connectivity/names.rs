@@ -13,7 +13,7 @@ const METADATA_NAME: &str = "kubernetes.io/metadata.name";
 const MOST_BLOCKS: usize = 8;
 
 /// Who there is, so that all of them can be told in one word.
-pub(super) struct Names {
+pub(crate) struct Names {
     namespaces: BTreeMap<String, usize>,
     nodes: usize,
     /// Workloads of a namespace that have their names from others of another kind.
@@ -21,7 +21,7 @@ pub(super) struct Names {
 }
 
 /// A subject as the other commands call it, and people write it.
-pub(super) fn name(name: &Name) -> String {
+pub(crate) fn name(name: &Name) -> String {
     match name {
         Name::Workload(o) if o.kind == Kind::Pod => format!("{}/{}", o.namespace_str(), o.name),
         Name::Outside(addresses) => addresses.words(),
@@ -63,10 +63,16 @@ fn world_words(addresses: &Addresses) -> String {
 
 impl Names {
     pub(super) fn of(connectivity: &Connectivity) -> Self {
+        Self::of_all([connectivity])
+    }
+
+    /// Names for what is in several clusters, or in one of them.
+    pub(crate) fn of_all<'c>(clusters: impl IntoIterator<Item = &'c Connectivity>) -> Self {
         let mut names = Self { namespaces: BTreeMap::new(), nodes: 0, twins: BTreeSet::new() };
         let mut seen = BTreeSet::new();
-        for subject in connectivity.subjects() {
-            match &subject.name {
+        let all: BTreeSet<&Name> = clusters.into_iter().flat_map(Connectivity::subjects).map(|s| &s.name).collect();
+        for subject in all {
+            match subject {
                 Name::Workload(object) => {
                     let name = (object.namespace_str().to_owned(), object.name.to_string());
                     if !seen.insert(name.clone()) {
@@ -99,7 +105,7 @@ impl Names {
         self.members(parties.iter().flat_map(|p| &view.parties[*p].members))
     }
 
-    pub(super) fn members<'m>(&self, members: impl IntoIterator<Item = &'m Member>) -> Vec<String> {
+    pub(crate) fn members<'m>(&self, members: impl IntoIterator<Item = &'m Member>) -> Vec<String> {
         let mut out = Vec::new();
         let mut workloads: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
         let mut nodes = Vec::new();

@@ -8,6 +8,9 @@ use tortie_model::Direction;
 use super::names::Names;
 use crate::terminal::{FAINT, STRONG, styled};
 
+/// What the columns of what passes are called.
+pub(super) const HEADER: [&str; 3] = ["FROM", "TO", "ALLOWED"];
+
 /// More names than this are counted.
 const MOST_NAMES: usize = 8;
 
@@ -31,7 +34,7 @@ pub(super) fn draw(connectivity: &Connectivity, selection: &Selection, view: &Vi
             [from, few(names.parties(view, &entry.to)), vec![packets::words(&entry.packets) + note]]
         })
         .collect();
-    out.push_str(&sheet(&rows, width));
+    out.push_str(&sheet(HEADER, &rows, width));
     if partly {
         out.push_str(&format!("\n{}\n", styled(FAINT, "* for some of its pods or addresses only: see --by class")));
     }
@@ -43,13 +46,13 @@ pub(super) fn draw(connectivity: &Connectivity, selection: &Selection, view: &Vi
 }
 
 /// Rows under a header. Who sends the same as the row before says nothing for a sender.
-pub(super) fn sheet(rows: &[[Vec<String>; 3]], width: usize) -> String {
+pub(crate) fn sheet(header: [&str; 3], rows: &[[Vec<String>; 3]], width: usize) -> String {
     let mut out = String::new();
     if rows.is_empty() {
         return out;
     }
     let widths = widths(rows, width);
-    let header = ["FROM", "TO", "ALLOWED"].map(|h| vec![h.to_owned()]);
+    let header = header.map(|h| vec![h.to_owned()]);
     out.push_str(&lines(&header, &widths, false, |text| styled(STRONG, text)));
     let mut had_gap = false;
     for (i, group) in rows.chunk_by(|_, next| next[0].is_empty()).enumerate() {
@@ -81,7 +84,7 @@ fn broken_all(texts: &[String], width: usize) -> Vec<String> {
 }
 
 /// The first of many.
-pub(super) fn few(mut names: Vec<String>) -> Vec<String> {
+pub(crate) fn few(mut names: Vec<String>) -> Vec<String> {
     if names.len() > MOST_NAMES {
         let more = names.len() - (MOST_NAMES - 1);
         names.truncate(MOST_NAMES - 1);

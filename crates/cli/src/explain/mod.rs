@@ -5,7 +5,7 @@ pub(crate) mod edit;
 mod end;
 mod excerpt;
 mod flow;
-mod json;
+pub(crate) mod json;
 mod port;
 mod region;
 mod words;

@@ -1,0 +1,42 @@
+//! Arguments of `tortie generate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::arguments::Manifests;
+
+/// Write the least NetworkPolicies that allow recorded connections
+///
+/// One policy for each workload that has a part in a connection, for both directions. Before they are written, the engine
+/// proves of them that all recorded connections get through, and that nothing does that none of them needs: for every
+/// pod, node and address, and every protocol and port. Exits with 1 when some connection could not be covered; why is
+/// said.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tortie generate --flows recorded.jsonl -f k8s/
+  hubble observe -o json --last 10000 | tortie generate --flows - -f k8s/ -o policies/
+  tortie generate --flows conntrack.txt --format conntrack -f cluster.yaml --all
+
+Pods are found by the names of their workloads, or by the addresses that the manifests have. A connection to the cluster's \
+DNS is recognised by name even when the manifests do not have it, and allowed over UDP and TCP.")]
+pub(crate) struct Generate {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// Recorded connections, or `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flows: String,
+    /// How connections were recorded; it is seen from each line unless it is said
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<crate::recorded::Format>,
+    /// A folder, in which each policy gets a file; without it, all go to standard output
+    #[arg(short = 'o', long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+    /// Also deny everything to workloads of which no connection was recorded
+    #[arg(long)]
+    pub(crate) all: bool,
+}
