@@ -18,16 +18,9 @@ pub(crate) fn read(manifests: &Manifests) -> Loaded {
 /// # Errors
 /// When something that is or could be a policy cannot be trusted: every answer could be wrong.
 pub(crate) fn cluster(manifests: &Manifests, replicas: u32) -> Result<Snapshot, Failure> {
-    snapshot(&read(manifests), replicas)
-}
-
-/// [`cluster`] of what was read.
-///
-/// # Errors
-/// As there.
-fn snapshot(loaded: &Loaded, replicas: u32) -> Result<Snapshot, Failure> {
-    say_all(news(loaded));
-    let snapshot = trusted(loaded, replicas)?;
+    let loaded = read(manifests);
+    say_all(news(&loaded));
+    let snapshot = trusted(&loaded, replicas)?;
     say_all(&snapshot.objects.notes());
     Ok(snapshot)
 }
