@@ -310,3 +310,37 @@ spec:
     assert!(code == 0 && out.matches("kind: NetworkPolicy").count() == 2, "{out}{said}");
     assert!(said.contains("NetworkPolicy/shop/db"), "what is there already adds to them: {said}");
 }
+
+/// The examples of `--help`, run as they stand there.
+#[test]
+fn help_shows_what_works() {
+    let folder = repository();
+    let at = folder.path();
+    for name in ["before", "after"] {
+        fs::create_dir(at.join(name)).expect("a folder");
+        fs::write(at.join(name).join("pods.yaml"), PODS).expect("a file");
+    }
+    let main = fs::read(at.join(".git/refs/heads/main")).expect("a branch");
+    fs::create_dir_all(at.join(".git/refs/remotes/origin")).expect("a folder");
+    fs::write(at.join(".git/refs/remotes/origin/main"), main).expect("a branch");
+    fs::write(at.join("recorded.jsonl"), FLOWS).expect("a file");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: b}, spec: {containers: [{name: c, image: i}]}, \
+               status: {podIP: 10.1.0.1}}";
+    fs::write(at.join("cluster.yaml"), pod).expect("a file");
+    let connection = "tcp 6 9 ESTABLISHED src=10.1.0.1 dst=192.0.2.1 sport=4000 dport=443 src=192.0.2.1 dst=10.1.0.1 \
+                      sport=443 dport=4000 [ASSURED] use=1\n";
+    fs::write(at.join("conntrack.txt"), connection).expect("a file");
+    let mut runs = 0;
+    for command in ["diff", "generate"] {
+        let (_, help, _) = tortie(at, &[command, "--help"]);
+        for line in help.lines().filter_map(|line| line.trim().strip_prefix("tortie ")) {
+            // What an example is good for stands behind it.
+            let line = line.split("  ").next().expect("a command");
+            let arguments: Vec<&str> = line.split_whitespace().collect();
+            let (code, out, said) = tortie(at, &arguments);
+            assert!(code < 2 && !out.is_empty(), "{line}: {out}{said}");
+            runs += 1;
+        }
+    }
+    assert_eq!(runs, 8);
+}

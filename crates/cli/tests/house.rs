@@ -86,7 +86,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("tortie-testkit", &["tortie-model", "tortie-manifest", "tortie-policy"]),
-    ("tortie-ordeal", &["tortie-model", "tortie-manifest", "tortie-ruleset", "tortie-plan", "tortie-netlink"]),
+    (
+        "tortie-ordeal",
+        &[
+            "tortie-model",
+            "tortie-manifest",
+            "tortie-analysis",
+            "tortie-flows",
+            "tortie-ruleset",
+            "tortie-plan",
+            "tortie-netlink",
+        ],
+    ),
 ];
 
 /// Crates that must not be in the way of reviewing policies on other systems.

@@ -49,12 +49,21 @@ fn what_was_recorded_is_allowed_and_nothing_that_was_not() {
         let mut rng = Rng::new(seed);
         let mut cluster = random::cluster(&mut rng);
         cluster.policies.clear();
-        let recorded: Vec<Flow> = (0..1 + rng.below(12))
+        let mut recorded: Vec<Flow> = (0..1 + rng.below(12))
             .map(|_| random::flow(&mut rng, &cluster))
             .filter(|flow| flow.traffic.protocol.transport().is_some())
             // Nobody records what has no address.
             .filter(|flow| !flow.from.is_unspecified() && !flow.to.is_unspecified())
             .collect();
+        // Ports side by side, and with one between them.
+        for flow in recorded.clone() {
+            for step in 1..=rng.below(5) {
+                let detail = flow.traffic.detail.saturating_sub(u16::try_from(step).expect("a few")).max(1);
+                if rng.chance(70) {
+                    recorded.push(Flow { traffic: Traffic { detail, ..flow.traffic }, ..flow });
+                }
+            }
+        }
         let text: String = recorded.iter().map(line).collect();
         let recording = read(text.as_bytes(), None).expect("memory can be read");
         assert_eq!(recording.bad_count, 0, "{:?}", recording.bad);

@@ -4,6 +4,7 @@
 //! text, that what it read can be written and read again, that there is an error or a value. The targets under `fuzz/`
 //! are these functions and nothing else; `tests/replay.rs` puts the kept seeds through them, and mutations of the seeds.
 
+mod flows;
 mod manifest;
 pub mod mutation;
 mod name;
@@ -13,7 +14,7 @@ mod wire;
 pub type Ordeal = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Ordeal; 7] = [
+pub const ALL: [Ordeal; 8] = [
     ("manifests", manifest::manifests),
     ("cases", manifest::cases),
     ("names", name::names),
@@ -21,6 +22,7 @@ pub const ALL: [Ordeal; 7] = [
     ("nftables", wire::nftables),
     ("events", wire::events),
     ("links", wire::links),
+    ("flows", flows::flows),
 ];
 
 /// The ordeal of this name.

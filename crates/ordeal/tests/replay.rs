@@ -105,6 +105,11 @@ fn links() {
 }
 
 #[test]
+fn flows() {
+    run("flows");
+}
+
+#[test]
 fn every_ordeal_is_a_target() {
     let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/targets");
     for (name, _) in ALL {

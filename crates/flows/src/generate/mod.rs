@@ -67,6 +67,9 @@ pub enum Uncovered {
     /// A protocol without ports.
     #[error("a NetworkPolicy allows {0} only together with everything else")]
     Portless(IpProtocol),
+    /// Port 0, which is none to the API.
+    #[error("a NetworkPolicy names no port 0")]
+    PortZero,
     /// No pod of either end has an address that the other could reach.
     #[error("the ends have no address family in common")]
     NoFamily,

@@ -57,6 +57,9 @@ impl Needs {
         let Some(protocol) = flow.traffic.protocol.transport() else {
             return if governed { Err(Uncovered::Portless(flow.traffic.protocol)) } else { Ok(()) };
         };
+        if flow.traffic.detail == 0 && governed {
+            return Err(Uncovered::PortZero);
+        }
         for (((a, b), (x, y)), asked) in sides.into_iter().zip(ends).zip(asked) {
             for party in [x, y] {
                 if let Peer::Party(party) = party {
