@@ -4,6 +4,7 @@
 //! `TORTIE_ALLOW_SKIP=1`.
 
 mod conformance;
+mod cyclonus;
 mod example;
 mod fault;
 mod ground;
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 20] = [
+    let tests: [(&str, Test); 21] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
@@ -86,6 +87,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("IPv6 alone", ground::ipv6_alone),
         ("three nodes", ground::three_nodes),
         ("every case of the conformance suite", conformance::every_case),
+        ("every step of Cyclonus", cyclonus::every_step),
         ("random clusters and policies", random::clusters),
         ("small clusters and policies, drawn from all of them", small::clusters),
     ];
