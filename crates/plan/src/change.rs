@@ -166,3 +166,34 @@ fn overlay(a: &[RangeEntry], b: &[RangeEntry]) -> Vec<(Family, u128, u128, (Iden
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges<const N: usize>(ranges: [(&str, &str, u32); N]) -> Arc<[RangeEntry]> {
+        let entry = |(from, to, id): (&str, &str, u32)| RangeEntry {
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+            identity: IdentityId(id),
+        };
+        ranges.map(entry).into()
+    }
+
+    /// Cut where the old ones ended, and put together again.
+    #[test]
+    fn where_no_profile_is_left_the_new_ranges_hold_at_once() {
+        let lists = [
+            ranges([]),
+            ranges([("10.0.0.0", "10.0.0.9", 1), ("10.0.0.20", "10.0.0.29", 1), ("10.0.0.30", "10.0.0.39", 2)]),
+            ranges([("10.0.0.5", "10.0.0.24", 1), ("10.0.0.26", "10.0.0.26", 3)]),
+            // The last of a family, and what would come after it if the other family's numbers went on.
+            ranges([("255.255.255.0", "255.255.255.255", 4), ("::1:0:0", "::1:0:9", 4)]),
+            ranges([("0.0.0.0", "255.255.255.255", 5), ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 6)]),
+        ];
+        for (old, new) in lists.iter().flat_map(|old| lists.iter().map(move |new| (old, new))) {
+            let found = Change::default().ranges(old, new, &BTreeMap::new(), &mut Shared::default());
+            assert_eq!(found, *new, "from {old:?}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 use tortie_model::{LabelSelector, Operator, Requirement};
 use tortie_policy::{EndpointSelector, NamedPort, NamespaceMatch, Peer};
 
@@ -122,7 +122,7 @@ impl Postings {
         let posting = self.0.get(&requirement.key);
         let listed = || -> RoaringBitmap {
             let Some(posting) = posting else { return RoaringBitmap::new() };
-            requirement.values.iter().filter_map(|v| posting.values.get(v)).fold(RoaringBitmap::new(), |a, b| a | b)
+            requirement.values.iter().filter_map(|v| posting.values.get(v)).union()
         };
         match requirement.operator {
             Operator::In => among & listed(),
@@ -290,5 +290,47 @@ fn remove_from<K: std::hash::Hash + Eq>(sets: &mut HashMap<K, RoaringBitmap>, ke
         if set.is_empty() {
             sets.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tortie_model::IpBlock;
+
+    fn pod(app: &str) -> Arc<PodContent> {
+        let labels = |key: &str, value: &str| vec![(key.into(), value.into())];
+        let (namespace_labels, pod_labels) = (labels("team", "x"), labels("app", app));
+        Arc::new(PodContent { namespace: "a".into(), namespace_labels, pod_labels, names: Vec::new() })
+    }
+
+    fn nets<const N: usize>(nets: [&str; N]) -> Arc<[IpNet]> {
+        nets.map(|net| net.parse().unwrap()).into()
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_nothing_behind() {
+        let (mut identities, mut numbers) = (Identities::default(), Numbers::default());
+        let contents = [
+            Content::Address { pod: Some(pod("web")), nets: nets(["10.0.0.0/8"]) },
+            Content::Address { pod: Some(pod("db")), nets: nets([]) },
+            Content::outside(nets(["10.0.0.0/8", "10.1.0.0/16"])),
+            Content::Changing(IdentityId(1), IdentityId(2)),
+        ];
+        let ids = contents.map(|content| identities.intern(content, &mut numbers));
+        assert_eq!(identities.take_made(), ids);
+        identities.forget(ids);
+        assert_eq!(format!("{identities:?}"), format!("{:?}", Identities::default()));
+    }
+
+    #[test]
+    fn blocks_of_one_peer_add_up() {
+        let (mut identities, mut numbers) = (Identities::default(), Numbers::default());
+        let in_both = identities.intern(Content::outside(nets(["10.0.0.0/8", "10.1.0.0/16"])), &mut numbers);
+        let in_one = identities.intern(Content::outside(nets(["10.0.0.0/8"])), &mut numbers);
+        let block = |cidr: &str| IpBlock::new(cidr.parse().unwrap(), []);
+        let peer = Peer { endpoints: None, blocks: Some(vec![block("10.0.0.0/8"), block("10.1.0.0/16")]) };
+        assert_eq!(identities.matching(&peer), RoaringBitmap::from([in_both.0, in_one.0]));
+        assert!(identities.is_meant(&peer, in_both) && identities.is_meant(&peer, in_one));
     }
 }

@@ -222,3 +222,71 @@ impl PathsInUse {
 pub(crate) fn isolating(stack: &Stack) -> Arc<[ObjectRef]> {
     stack.policies().map(|p| p.object.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tortie_policy::{Delta, Index, PodKey, Verdict, network_policy};
+    use tortie_testkit::build;
+
+    /// An index with a pod that a policy governs, which takes packets to this port.
+    fn index(port: u16) -> Index {
+        let mut policy = build::policy("a/web", &[]);
+        policy.ingress = Some(vec![build::rule([], [build::tcp(port)])]);
+        let pod = build::pod("a/web", "n1", &[], &["10.244.1.2"]);
+        Index::of([Delta::Pod(Box::new(pod)), Delta::Policy(Box::new(network_policy(&policy)))])
+    }
+
+    fn stack(index: &Index) -> Stack {
+        index.stack(index.pod(&PodKey::new("a", "web")).unwrap(), Direction::Ingress)
+    }
+
+    #[test]
+    fn versions_that_no_table_has_are_forgotten() {
+        let mut versions = Versions::default();
+        let (first, second) = (stack(&index(80)), stack(&index(443)));
+        let (a, b) = (versions.stack(&first), versions.stack(&second));
+        assert_ne!(a, b);
+        for key in [&a, &b, &a] {
+            versions.hold(key);
+        }
+        versions.release([&a, &b].into_iter());
+        assert_eq!(versions.stack(&stack(&index(80))), a, "a table has it still");
+        let kept: Vec<_> = versions.numbers.values().chain(versions.shared.values().map(|(_, v)| v)).copied().collect();
+        assert_eq!(kept, vec![a.versions().next().unwrap(); 3]);
+        versions.release([&a].into_iter());
+        assert!(versions.numbers.is_empty() && versions.shared.is_empty() && versions.users.is_empty());
+        assert_ne!(versions.stack(&first), a, "a number is not given out again");
+    }
+
+    #[test]
+    fn policies_that_were_replaced_by_equal_ones_are_let_go() {
+        let mut versions = Versions::default();
+        let key = versions.stack(&stack(&index(80)));
+        for _ in 0..4000 {
+            assert_eq!(versions.stack(&stack(&index(80))), key);
+        }
+        assert!(versions.shared.len() < 3000, "{}", versions.shared.len());
+    }
+
+    #[test]
+    fn paths_that_no_table_holds_are_forgotten() {
+        let path = |passes: bool| Path {
+            verdict: if passes { Verdict::Allow } else { Verdict::Deny },
+            direction: Direction::Egress,
+            by: crate::plan::Decider::Profile,
+            passed: Vec::new(),
+            logged: Vec::new(),
+            isolating: Arc::new([]),
+            spares_hairpin: false,
+        };
+        let (mut paths, mut numbers) = (Paths::default(), Numbers::default());
+        let ids = [true, false, true].map(|passes| paths.hold(path(passes), Vec::new(), &mut numbers));
+        assert_eq!(ids, [PathId(1), PathId(2), PathId(1)]);
+        paths.release([PathId(1), PathId(2)]);
+        assert_eq!(paths.hold(path(true), Vec::new(), &mut numbers), PathId(1), "a table holds it still");
+        paths.release([PathId(1), PathId(1)]);
+        assert!(paths.numbers.is_empty() && paths.paths.is_empty());
+        assert_eq!(paths.hold(path(true), Vec::new(), &mut numbers), PathId(3), "a number is not given out again");
+    }
+}

@@ -123,3 +123,57 @@ pub(crate) fn replace<'a>(wanted: impl Iterator<Item = &'a mut Wanted>, from: Pr
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tortie_policy::{Delta, network_policy};
+    use tortie_testkit::build;
+
+    /// Three pods in two namespaces, with links.
+    fn scene() -> (Index, NodeFacts) {
+        let mut deltas: Vec<Delta> = ["a", "b"].map(|ns| Delta::Namespace(build::namespace(ns, &[]))).into();
+        let mut facts = NodeFacts {
+            name: "n1".into(),
+            interface_prefix: "tt".into(),
+            pod_ranges: Vec::new(),
+            interfaces: BTreeMap::new(),
+        };
+        for (name, app, ip) in
+            [("a/web", "web", "10.244.1.2"), ("a/db", "db", "10.244.1.3"), ("b/web", "web", "10.244.1.4")]
+        {
+            let pod = build::pod(name, "n1", &[("app", app)], &[ip]);
+            facts.interfaces.insert(PodKey::of(&pod), PodInterface { name: name.into(), index: 7 });
+            deltas.push(Delta::Pod(Box::new(pod)));
+        }
+        (Index::of(deltas), facts)
+    }
+
+    #[test]
+    fn profiles_are_asked_for_where_they_may_be_others() {
+        let (mut index, facts) = scene();
+        let mut wishes = Wishes::default();
+        let mut asked = |old: &Index, new: &Index| {
+            let mut asked = Vec::new();
+            wishes.update(&old.news(new), new, &facts, |pod| {
+                asked.push(PodKey::of(pod).to_string());
+                [ProfileId(0); 2]
+            });
+            asked
+        };
+        assert_eq!(asked(&Index::default(), &index), ["a/db", "a/web", "b/web"]);
+        assert_eq!(asked(&index, &index), [""; 0], "there is no news");
+        let mut then = |delta: Delta| {
+            let old = index.clone();
+            index.apply(delta);
+            asked(&old, &index)
+        };
+        let policy = build::policy("a/web", &[("app", "web")]);
+        assert_eq!(then(Delta::Policy(Box::new(network_policy(&policy)))), ["a/web"]);
+        assert_eq!(then(Delta::Namespace(build::namespace("b", &[("x", "y")]))), ["b/web"]);
+        let relabelled = build::pod("a/db", "n1", &[("app", "x")], &["10.244.1.3"]);
+        assert_eq!(then(Delta::Pod(Box::new(relabelled))), ["a/db"]);
+        let claims = build::pod("b/elsewhere", "n2", &[], &["10.244.1.2"]);
+        assert_eq!(then(Delta::Pod(Box::new(claims))), ["a/web"], "its address is another's");
+    }
+}

@@ -3,11 +3,12 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use support::facts;
 use tortie_model::{Direction, Labels, NetworkPolicy, Protocol, Traffic};
 use tortie_plan::{AttachmentPoint, Compiler, Decider, Numbers, Packet, Plan, PlanVerdict, Problem, SetSource};
-use tortie_policy::{Index, PodKey};
+use tortie_policy::{Delta, Index, PodKey};
 use tortie_testkit::{Cluster, Rng, build, random};
 
 /// Three namespaces on one node and another; `web` of each takes `db` of its own namespace and port 80 from all.
@@ -131,6 +132,9 @@ fn a_compiler_that_follows_another_gives_out_other_numbers() {
     assert_eq!(next.generation, 8);
     assert!(next.identities.keys().all(|id| id.0 > 100 && !first.identities.contains_key(id)));
     assert!(next.profiles.keys().all(|id| id.0 > 100) && next.paths.keys().all(|id| id.0 > 100));
+    let given = second.numbers();
+    assert_eq!(next.identities.keys().max().map(|id| id.0), Some(given.identity), "{given:?}");
+    assert_eq!(next.paths.keys().max().map(|id| id.0), Some(given.path), "{given:?}");
 }
 
 #[test]
@@ -198,6 +202,89 @@ fn a_pod_that_is_gone_is_closed_before_anything_else() {
 }
 
 #[test]
+fn an_endpoint_that_is_another_now_is_closed_before_anything_else() {
+    let mut cluster = cluster();
+    let pod =
+        |cluster: &Cluster, name: &str| cluster.pods.iter().position(|p| PodKey::of(p).to_string() == name).unwrap();
+    let (a, c) = (pod(&cluster, "a/web-1"), pod(&cluster, "c/web-1"));
+    cluster.pods[c].ips.push(build::ip("10.244.1.99"));
+    let mut facts = facts(&cluster);
+    let mut compiler = Compiler::new();
+    let before = compiler.compile(&cluster.index(), &facts);
+
+    // Made anew under the same name and link; a new link; an address less.
+    cluster.pods[a].meta.uid = "another".into();
+    facts.interfaces.get_mut(&PodKey::new("b", "web-1")).unwrap().index += 1000;
+    let (kept, lost) = (cluster.pods[c].ips[0], cluster.pods[c].ips.pop());
+    let transition = compiler.advance(&cluster.index(), &facts);
+    let left = |name: &str| transition.withdrawn.endpoints.get(&PodKey::new(name, "web-1"));
+    assert_eq!((left("a"), left("b")), (None, None));
+    assert_eq!((left("c").map(|e| &e.addresses[..]), lost), (Some(&[kept][..]), Some(build::ip("10.244.1.99"))));
+    let stays = PodKey::new("a", "db-1");
+    assert!(Arc::ptr_eq(&transition.withdrawn.endpoints[&stays], &before.endpoints[&stays]), "others are let alone");
+    assert_eq!(transition.after.endpoints.len(), before.endpoints.len());
+}
+
+/// Pods of other nodes, and of the node's own network, get no policies here, even if they had a link.
+#[test]
+fn endpoints_are_the_pods_of_this_node() {
+    let mut cluster = cluster();
+    let own = PodKey::of(&cluster.pods[0]);
+    let mut facts = facts(&cluster);
+    let link = facts.interfaces[&own].clone();
+    let host = cluster.pods.iter().position(|p| PodKey::of(p) == PodKey::new("b", "db-1")).unwrap();
+    cluster.pods[host].host_network = true;
+    facts.interfaces.insert(PodKey::new("a", "web-2"), link);
+    let mut compiler = Compiler::new();
+    let plan = compiler.compile(&cluster.index(), &facts);
+    assert_eq!(plan.endpoints.len(), 5);
+    assert!(!plan.endpoints.contains_key(&PodKey::new("a", "web-2")));
+    assert!(!plan.endpoints.contains_key(&PodKey::new("b", "db-1")));
+
+    facts.name = "n2".into();
+    let plan = compiler.compile(&cluster.index(), &facts);
+    assert_eq!(plan.endpoints.keys().collect::<Vec<_>>(), [&PodKey::new("a", "web-2")], "it is another node");
+}
+
+/// It is taken from the first by news of the second alone.
+#[test]
+fn an_address_is_the_last_claimants() {
+    let mut cluster = cluster();
+    let (shared, first) = (build::ip("10.244.1.2"), PodKey::new("a", "web-1"));
+    let mut index = cluster.index();
+    let mut compiler = Compiler::new();
+    let plan = compiler.compile(&index, &facts(&cluster));
+    assert_eq!(plan.endpoints[&first].addresses, [shared]);
+
+    let second = cluster.pods.iter_mut().find(|p| PodKey::of(p) == PodKey::new("b", "db-1")).unwrap();
+    second.ips.push(shared);
+    index.apply(Delta::Pod(Box::new(second.clone())));
+    let transition = compiler.advance(&index, &facts(&cluster));
+    assert_eq!(transition.withdrawn.endpoint(shared), None);
+    assert_eq!(transition.after.endpoint(shared).map(|e| &e.interface.name[..]), Some("ttdb-1"));
+    assert!(transition.after.endpoints[&first].addresses.is_empty());
+}
+
+#[test]
+fn whom_a_policy_selects_does_not_matter_to_what_it_decides() {
+    let mut cluster = cluster();
+    let mut compiler = Compiler::new();
+    let before = compile(&mut compiler, &cluster);
+    let web = PodKey::new("a", "web-1");
+    let profile = before.endpoints[&web].ingress;
+    // All of its namespace now.
+    cluster.policies[0].pod_selector = build::selector(&[]);
+    let index = cluster.index();
+    let after = compiler.compile(&index, &facts(&cluster));
+    assert_eq!(after.endpoints[&web].ingress, profile);
+    assert_eq!(after.endpoints[&PodKey::new("a", "db-1")].ingress, profile);
+    assert_eq!(*after.profiles[&profile].stack, index.stack(index.pod(&web).unwrap(), Direction::Ingress));
+    assert!(after.profiles[&profile].stack != before.profiles[&profile].stack, "the policy as it is now is shown");
+    let other = after.endpoints[&PodKey::new("b", "web-1")].ingress;
+    assert_ne!(other, profile, "another policy that says the same is another");
+}
+
+#[test]
 fn what_is_too_big_is_closed_alone_and_says_so() {
     let mut cluster = cluster();
     // In namespace a: every client its own port.
@@ -220,9 +307,10 @@ fn what_is_too_big_is_closed_alone_and_says_so() {
         destination: build::ip(to),
         traffic: Traffic::port(Protocol::Tcp, port),
     };
-    let mut compiler = Compiler::new().with_limit(23);
+    // For each client a row and a class: 22 are as many as eleven need.
+    let mut compiler = Compiler::new().with_limit(22);
     let plan = compile(&mut compiler, &cluster);
-    let [Problem::TooManyRows { direction: Direction::Ingress, endpoints, limit: 23, profile }] = &plan.problems[..]
+    let [Problem::TooManyRows { direction: Direction::Ingress, endpoints, limit: 22, profile }] = &plan.problems[..]
     else {
         panic!("{:?}", plan.problems);
     };
@@ -231,6 +319,9 @@ fn what_is_too_big_is_closed_alone_and_says_so() {
     let closed = &plan.profiles[profile];
     assert!(closed.rows.is_empty() && plan.paths[&closed.default].by == Decider::TooBig);
     assert!(!plan.evaluate(&packet("10.244.1.2", 1000)).is_allowed(), "closed");
+    let itself = Packet { source: build::ip("10.244.1.2"), ..packet("10.244.1.2", 1000) };
+    let interface = Some(plan.endpoints[&PodKey::new("a", "web-1")].interface.clone());
+    assert!(plan.evaluate(&Packet { interface, ..itself }).is_allowed(), "a pod does not block itself");
     assert!(plan.evaluate(&packet("10.244.1.12", 80)).is_allowed(), "the neighbours are not");
 
     // One client less: it fits, and what the closed profile's number means has not changed.
@@ -240,6 +331,50 @@ fn what_is_too_big_is_closed_alone_and_says_so() {
     assert!(transition.after.problems.is_empty() && !transition.after.profiles.contains_key(profile));
     assert!(transition.after.evaluate(&packet("10.244.1.2", 1000)).is_allowed());
     assert!(!transition.after.evaluate(&packet("10.244.1.2", 1001)).is_allowed());
+}
+
+/// A table of which only a part was ever written down is whole when it may be used again.
+#[test]
+fn what_fits_again_decides_for_all() {
+    const CLIENTS: u16 = 4;
+    let mut cluster = cluster();
+    cluster.policies.truncate(1);
+    // For every set of clients a port of its own: 15 rows for two clients, more than 20 for three.
+    let rules = (1_u16..1 << CLIENTS).map(|set| {
+        let peers = (0..CLIENTS).filter(|i| set & 1 << i != 0);
+        let peers = peers.map(|i| build::pods_of(&[], &[("app", &format!("client-{i}"))]));
+        build::rule(peers, [build::tcp(1000 + set)])
+    });
+    cluster.policies[0].ingress = Some(rules.collect());
+    let ip = |i: u16| format!("10.244.2.{}", 100 + i);
+    for i in 0..CLIENTS {
+        let name = format!("b/c{i}");
+        let mut pod = build::pod(&name, "n2", &[("app", &format!("client-{i}"))], &[&ip(i)]);
+        pod.meta.uid = name.clone().into();
+        cluster.pods.push(pod);
+    }
+    for first_stays in [true, false] {
+        let mut compiler = Compiler::new().with_limit(20);
+        assert_eq!(compile(&mut compiler, &cluster).problems.len(), 1);
+        let mut fewer = cluster.clone();
+        let stays = if first_stays { 0..2 } else { 2..CLIENTS };
+        let names: Vec<String> = stays.clone().map(|i| format!("c{i}")).collect();
+        fewer.pods.retain(|p| !p.meta.name.starts_with('c') || names.iter().any(|n| **n == *p.meta.name));
+        let transition = compiler.advance(&fewer.index(), &facts(&fewer));
+        for plan in [&transition.during, &transition.after] {
+            assert!(plan.problems.is_empty());
+            for (i, set) in stays.clone().flat_map(|i| (1_u16..1 << CLIENTS).map(move |set| (i, set))) {
+                let packet = Packet {
+                    at: AttachmentPoint::Forward,
+                    interface: None,
+                    source: build::ip(&ip(i)),
+                    destination: build::ip("10.244.1.2"),
+                    traffic: Traffic::port(Protocol::Tcp, 1000 + set),
+                };
+                assert_eq!(plan.evaluate(&packet).is_allowed(), set & 1 << i != 0, "client {i}, set {set:04b}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -299,12 +434,12 @@ fn identities_say_what_they_stand_for() {
     cluster.pods[1].ports = vec![build::container_port("http", Protocol::Tcp, 8080)];
     let plan = compile(&mut Compiler::new(), &cluster);
     let terms = |ip: &str| match &plan.identities[&plan.addresses[&build::ip(ip)]].source {
-        SetSource::Selector(terms) => (terms.join(" "), 0),
-        SetSource::SelectorInCidr(terms, nets) => (terms.join(" "), nets.len()),
+        SetSource::Selector(terms) => (terms.join(" "), None),
+        SetSource::SelectorInCidr(terms, nets) => (terms.join(" "), Some(nets.len())),
         other => panic!("{other:?}"),
     };
-    assert_eq!(terms("10.244.1.2"), ("namespace=a pod.app=web".to_owned(), 0));
-    assert_eq!(terms("10.244.2.2"), ("namespace=a pod.app=web port.http/TCP=8080".to_owned(), 1));
+    assert_eq!(terms("10.244.1.2"), ("namespace=a pod.app=web".to_owned(), None));
+    assert_eq!(terms("10.244.2.2"), ("namespace=a pod.app=web port.http/TCP=8080".to_owned(), Some(1)));
     assert_eq!(plan.ranges.len(), 1);
     assert!(matches!(plan.identities[&plan.ranges[0].identity].source, SetSource::Cidr(_)));
     assert!(cluster.pods[0].meta.labels != Labels::default());

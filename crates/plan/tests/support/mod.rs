@@ -10,7 +10,7 @@ use tortie_model::canonical;
 use tortie_plan::{
     AttachmentPoint, ClassId, Decider, IdentityId, NodeFacts, OutsideClass, Plan, PodInterface, PortClassId, ProfileId,
 };
-use tortie_policy::{Index, PodKey};
+use tortie_policy::{Index, PodKey, Verdict};
 use tortie_testkit::Cluster;
 
 /// What node `n1` of a random cluster knows of itself: all its pods have links.
@@ -59,6 +59,9 @@ pub(crate) fn check(plan: &Plan) {
         for profile in [endpoint.egress, endpoint.ingress] {
             assert!(profile == ProfileId(0) || plan.profiles.contains_key(&profile), "no profile {profile}");
         }
+    }
+    for path in plan.paths.values() {
+        assert!(!path.spares_hairpin || path.verdict == Verdict::Deny, "{path:?} spares what it allows");
     }
     let (mut ports, mut classes) = (BTreeMap::new(), BTreeMap::new());
     for (id, profile) in &plan.profiles {
