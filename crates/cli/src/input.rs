@@ -30,11 +30,17 @@ pub(crate) fn news(loaded: &Loaded) -> impl Iterator<Item = &Diagnostic> {
     loaded.diagnostics.iter().chain(loaded.notes.iter().filter(|n| n.id != "skipped-case"))
 }
 
+/// Findings that say that there was nothing to read.
+pub(crate) const UNREAD: [&str; 2] = ["unreadable", "no-manifests"];
+
 /// The cluster of what was read. Nothing is said yet.
 ///
 /// # Errors
 /// When something that is or could be a policy cannot be trusted.
 pub(crate) fn trusted(loaded: &Loaded, replicas: u32) -> Result<Snapshot, Failure> {
+    if loaded.diagnostics.iter().any(|d| UNREAD.contains(&d.id.as_ref())) {
+        return Err(Failure::Untrusted("what could not be read could be a policy, so no answer could be trusted"));
+    }
     if loaded.has_untrusted_policy() {
         return Err(Failure::Untrusted("a policy cannot be trusted as it is written, so no answer could be"));
     }

@@ -291,6 +291,7 @@ fn standard_input_is_read_and_an_empty_folder_is_no_answer() {
     assert!(code == 2 && err.contains("no manifests"), "{err}");
     let (code, _, err) = run(here.path(), &["explain", "-f", ".", "a/b", "c/d"]);
     assert!(code == 2 && err.contains("no manifests"), "{err}");
+    assert!(!err.contains("as it is written"), "nothing is written there: {err}");
 }
 
 #[test]

@@ -14,9 +14,6 @@ use self::arguments::{Check, CheckFormat, FailOn};
 use crate::failure::{Failure, Outcome};
 use crate::{input, terminal};
 
-/// Findings that keep the command from doing its work: there was nothing to check.
-const UNREAD: [&str; 2] = ["unreadable", "no-manifests"];
-
 /// Something found: by validation, or by a lint.
 pub(crate) enum Found {
     /// What the API server, or tortie, would say of the input itself.
@@ -52,7 +49,8 @@ pub(crate) fn run(arguments: &Check) -> Result<Outcome, Failure> {
     let config = levels::read(arguments)?;
     let options = LoadOptions { namespace: arguments.namespace.as_str().into() };
     let loaded = judge(&Disk, &arguments.files, &options);
-    let unread: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(|d| UNREAD.contains(&d.id.as_ref())).collect();
+    let unread: Vec<&Diagnostic> =
+        loaded.diagnostics.iter().filter(|d| input::UNREAD.contains(&d.id.as_ref())).collect();
     let found = look(&loaded, &config);
     if arguments.fix || arguments.diff {
         return mend::run(arguments, &loaded, &config, &found);
@@ -84,7 +82,7 @@ pub(crate) fn run(arguments: &Check) -> Result<Outcome, Failure> {
 /// All findings, those of the input first. While a policy cannot be trusted, or evaluated, nothing is said of what
 /// policies do.
 fn look(loaded: &Loaded, config: &Config) -> Vec<Found> {
-    let input = loaded.diagnostics.iter().filter(|d| !UNREAD.contains(&d.id.as_ref()));
+    let input = loaded.diagnostics.iter().filter(|d| !input::UNREAD.contains(&d.id.as_ref()));
     let mut out: Vec<Found> = input.cloned().map(Found::Input).collect();
     if loaded.has_untrusted_policy() || loaded.judged() > 0 {
         return out;
