@@ -30,6 +30,8 @@ pub(crate) enum Command {
 Example:
   tortie doctor")]
     Doctor,
+    Completions(crate::completions::Completions),
+    Man(crate::man::Man),
 }
 
 /// Manifests as input.

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod connectivity;
 mod diff;
 mod doctor;
@@ -14,28 +15,36 @@ mod explain;
 mod failure;
 mod generate;
 mod input;
+mod kubectl;
 mod lab;
+mod man;
 mod matrix;
 mod play;
 mod progress;
 mod recorded;
 mod report;
+#[cfg(test)]
+mod surface;
 mod terminal;
 mod test;
 mod welcome;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use arguments::{Arguments, Command};
 use failure::Outcome;
+use kubectl::Caller;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let caller = Caller::of(std::env::args_os().next().as_deref());
+    let matches = caller.command(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match arguments.command {
-        None => welcome::run(),
+        None => welcome::run(caller),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Connectivity(args)) => connectivity::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Examples(args)) => examples::run(&args),
@@ -43,6 +52,7 @@ fn main() -> ExitCode {
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Doctor) => doctor::run(),
         Some(Command::Lab(args)) => lab::run(&args),
+        Some(Command::Man(args)) => man::run(&args),
         Some(Command::Test(args)) => test::run(&args),
     };
     match outcome {
