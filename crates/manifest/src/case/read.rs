@@ -341,7 +341,12 @@ impl Reader<'_> {
             self.wrong(&below(at, "probe"), "names and packets need expectations of their own: their lines differ");
             return None;
         }
-        if value.get("probe").is_none() {
+        let is_empty = |name: &str| match value.get(name) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(_) => false,
+        };
+        if is_empty("probe") {
             self.wrong(at, "needs `probe`: what is tried");
         }
         let via = match self.member_text(value, at, "via").as_deref() {
@@ -367,8 +372,7 @@ impl Reader<'_> {
         };
         let allow = self.lines(value, at, "allow", names > 0);
         let deny = self.lines(value, at, "deny", names > 0);
-        let nothing = value.get("allow").is_none() && value.get("deny").is_none();
-        if nothing && default == Unnamed::Unchecked {
+        if is_empty("allow") && is_empty("deny") && default == Unnamed::Unchecked {
             self.wrong(at, "expects nothing: it needs `default`, `allow` or `deny`");
         }
         if probes.is_empty() {
