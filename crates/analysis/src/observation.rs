@@ -1,11 +1,14 @@
 //! What one probe was expected to say, what engine and plan predicted, and what the kernel did: one line of
 //! machine-readable output.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use tortie_model::{Direction, Family};
 
 /// Whether something gets through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// It does.
@@ -73,12 +76,24 @@ impl Serialize for Kernel {
     }
 }
 
+impl JsonSchema for Kernel {
+    fn schema_name() -> Cow<'static, str> {
+        "Kernel".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let said =
+            "`lost`: neither an answer nor a drop was seen, which is a failure of the lab and no evidence of a policy";
+        json_schema!({"description": said, "enum": ["allow", "deny", "lost"]})
+    }
+}
+
 /// The rule that decided, with its place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct DecidedBy {
     /// Kind of the policy.
     pub kind: String,
-    /// Its namespace; `None` for policies outside namespaces.
+    /// Its namespace; nothing for policies outside namespaces.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
@@ -90,8 +105,8 @@ pub struct DecidedBy {
     pub line: Option<usize>,
 }
 
-/// The deciding rules of both directions; `None` where the end of a tier denied or nothing governs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+/// The deciding rules of both directions; nothing where the end of a tier denied or nothing governs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub struct Decisions {
     /// At the source.
     pub egress: Option<DecidedBy>,
@@ -102,12 +117,16 @@ pub struct Decisions {
     pub isolated: Vec<(Direction, Vec<String>)>,
 }
 
+fn families(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": Family::ALL.map(Family::as_str)})
+}
+
 fn family<S: Serializer>(family: &Family, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(family.as_str())
 }
 
 /// One probe, of one family, from one end to another, after one step of a case.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Observation {
     /// Name of the case.
     pub case: String,
@@ -115,6 +134,7 @@ pub struct Observation {
     pub step: String,
     /// IP version.
     #[serde(serialize_with = "family")]
+    #[schemars(schema_with = "families")]
     pub family: Family,
     /// Who sends: `ns/pod`, `node/NAME`, the name of an outside host, or an address.
     pub from: String,
@@ -124,13 +144,13 @@ pub struct Observation {
     pub probe: String,
     /// `pod`, or `service` when sent to the ClusterIP of the Service that `to` names.
     pub via: String,
-    /// What the case expects; `None` when it does not say.
+    /// What the case expects; nothing when it does not say.
     pub expected: Option<Answer>,
     /// What the engine says.
     pub engine: Answer,
     /// What the plan says, evaluated in memory.
     pub plan: Answer,
-    /// What the packets did; `None` when none was sent.
+    /// What the packets did; nothing when none was sent.
     pub kernel: Option<Kernel>,
     /// Who decided, as the engine sees it.
     pub decided_by: Decisions,

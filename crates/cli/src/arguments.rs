@@ -32,6 +32,7 @@ Example:
     Doctor,
     Completions(crate::completions::Completions),
     Man(crate::man::Man),
+    Schema(crate::schema::Schema),
 }
 
 /// Manifests as input.

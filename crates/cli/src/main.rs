@@ -23,6 +23,7 @@ mod play;
 mod progress;
 mod recorded;
 mod report;
+mod schema;
 #[cfg(test)]
 mod surface;
 mod terminal;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Some(Command::Doctor) => doctor::run(),
         Some(Command::Lab(args)) => lab::run(&args),
         Some(Command::Man(args)) => man::run(&args),
+        Some(Command::Schema(args)) => schema::run(&args),
         Some(Command::Test(args)) => test::run(&args),
     };
     match outcome {

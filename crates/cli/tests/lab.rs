@@ -1,6 +1,9 @@
 //! The lab as its user has it: up in the background, changed, asked, entered, ended.
 #![cfg(target_os = "linux")]
 
+#[path = "support/schema.rs"]
+mod support;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -136,6 +139,28 @@ fn policies_come_and_go_while_it_runs() {
     assert_eq!(lab.probe("a/one", "b/two", "ping"), both("allow"));
     assert_eq!(lab.tortie(&["lab", "delete", "-f", "closed.yaml"]).0, 2, "there is none");
     assert_eq!(lab.status(), status);
+}
+
+/// What it writes for programs is what docs/schemas says.
+#[test]
+fn a_lab_writes_what_its_schemas_say() {
+    let Some(lab) = Lab::up("schemas") else { return };
+    let (code, _, err) = lab.tortie(&["lab", "apply", "-f", "closed.yaml"]);
+    assert_eq!(code, 0, "{err}");
+    let json = |arguments: &[&str]| {
+        let (code, out, err) = lab.tortie(&[arguments, &["-o", "json"]].concat());
+        assert_eq!(code, 0, "{arguments:?}: {err}");
+        out
+    };
+    let status = serde_json::from_str(&json(&["lab", "status"])).expect("JSON");
+    support::assert_valid(&support::closed("lab-status"), &status, "status");
+    assert!(status["pods"].as_array().is_some_and(|pods| pods.len() >= 2), "{status:#}");
+    let probes = [json(&["lab", "probe", "a/one", "b/two"]), json(&["lab", "probe", "b/two", "a/one"])].concat();
+    assert_eq!(support::assert_lines_valid("lab-probe", &probes), 4);
+    let flows = json(&["lab", "flows"]);
+    assert!(support::assert_lines_valid("lab-flows", &flows) >= 4, "{flows}");
+    assert!(flows.contains("\"isolating\":[{"), "{flows}");
+    assert_eq!(support::assert_lines_valid("lab-verify", &json(&["lab", "verify"])), 2);
 }
 
 #[test]

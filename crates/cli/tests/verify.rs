@@ -2,6 +2,10 @@
 //!
 //! The stranger is this program itself, run in the node's network by `lab exec`.
 
+#[cfg(target_os = "linux")]
+#[path = "support/schema.rs"]
+mod support;
+
 #[cfg(not(target_os = "linux"))]
 fn main() {}
 
@@ -143,6 +147,7 @@ spec:
         /// Exit code, and what is said of each node.
         fn verify(&self) -> (i32, Vec<Value>) {
             let (code, out, err) = self.ask(&["verify", "-o", "json"]);
+            super::support::assert_lines_valid("lab-verify", &out);
             assert_eq!(err, "");
             (code, out.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect())
         }

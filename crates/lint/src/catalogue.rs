@@ -16,16 +16,20 @@ pub enum Level {
 }
 
 impl Level {
+    /// What they are called; the options of `check` for the last two are names, too.
+    pub(crate) const NAMES: [(&str, Self); 6] = [
+        ("allow", Self::Allow),
+        ("note", Self::Note),
+        ("warning", Self::Warning),
+        ("error", Self::Error),
+        ("warn", Self::Warning),
+        ("deny", Self::Error),
+    ];
+
     /// The level of this name.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {
-        Some(match text {
-            "allow" => Self::Allow,
-            "note" => Self::Note,
-            "warning" | "warn" => Self::Warning,
-            "error" | "deny" => Self::Error,
-            _ => return None,
-        })
+        Self::NAMES.into_iter().find_map(|(name, level)| (name == text).then_some(level))
     }
 
     /// `allow`, `note`, `warning` or `error`.

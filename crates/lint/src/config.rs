@@ -13,10 +13,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use wildmatch::WildMatch;
 
-use crate::catalogue::{Level, Lint, lint, nearest};
+use crate::catalogue::{LINTS, Level, Lint, lint, nearest};
 use crate::finding::Finding;
 
 /// Levels that differ from the default ones.
@@ -57,21 +60,40 @@ pub enum ConfigError {
     },
 }
 
-#[derive(Deserialize)]
+/// How grave findings are here.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// Levels that differ from the default ones.
     #[serde(default)]
+    #[schemars(schema_with = "levels_schema")]
     lints: BTreeMap<String, String>,
+    /// Levels for some paths and namespaces; later ones win.
     #[serde(default, rename = "override")]
     overrides: Vec<FileOverride>,
 }
 
-#[derive(Deserialize)]
+/// Levels for some paths and namespaces; both must match, where both are written.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FileOverride {
+    /// Paths of files; `*` stands for anything, `/` included.
     path: Option<String>,
+    /// Namespaces of objects, with `*`.
     namespace: Option<String>,
+    /// Levels that differ from the others.
+    #[schemars(schema_with = "levels_schema")]
     lints: BTreeMap<String, String>,
+}
+
+/// Every lint, with what it finds, at one of the levels.
+fn levels_schema(_: &mut SchemaGenerator) -> Schema {
+    let level = |lint: &Lint| {
+        let found = format!("{} ({} unless it is written here)", lint.summary, lint.level.as_str());
+        (lint.id.to_owned(), json!({"description": found, "$ref": "#/$defs/Level"}))
+    };
+    let lints: Map<String, Value> = LINTS.iter().map(level).collect();
+    json_schema!({"type": "object", "properties": lints, "additionalProperties": false})
 }
 
 fn levels(read: BTreeMap<String, String>) -> Result<BTreeMap<&'static str, Level>, ConfigError> {
@@ -89,6 +111,18 @@ fn named(id: &str) -> Result<&'static Lint, ConfigError> {
 }
 
 impl Config {
+    /// The JSON Schema of `tortie.toml`, for editors.
+    #[must_use]
+    pub fn schema() -> Schema {
+        let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>();
+        let names = Level::NAMES.map(|(name, _)| name);
+        let level = json!({"description": "How grave its findings are.", "enum": names});
+        if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
+            definitions.insert("Level".to_owned(), level);
+        }
+        schema
+    }
+
     /// Reads the text of a `tortie.toml`.
     ///
     /// # Errors

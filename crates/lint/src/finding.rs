@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use serde_json::{Value, json};
-use tortie_manifest::{Diagnostic, Place};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tortie_manifest::{Diagnostic, DiagnosticLine, Place};
 use tortie_model::ObjectRef;
 
 use crate::catalogue::{Level, Lint};
@@ -39,36 +40,44 @@ impl Finding {
         Some(self)
     }
 
-    /// One line of JSON: the fields of a [`Diagnostic`], and the witness.
+    /// For programs.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        let mut out: Value = serde_json::from_str(&self.diagnostic.to_json()).unwrap_or_default();
-        out["help"] = json!(self.diagnostic.help);
-        out["witness"] = self.witness.as_ref().map_or(Value::Null, Witness::to_json);
-        out["fixable"] = json!(self.fix.is_some());
-        out
+    pub fn line(&self) -> FindingLine<'_> {
+        FindingLine {
+            diagnostic: self.diagnostic.line(),
+            help: self.diagnostic.help.as_deref(),
+            witness: self.witness.as_ref(),
+            fixable: self.fix.is_some(),
+        }
     }
 }
 
+/// A finding as programs read it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FindingLine<'f> {
+    /// What is said, where.
+    #[serde(flatten)]
+    pub diagnostic: DiagnosticLine<'f>,
+    /// The way out.
+    pub help: Option<&'f str>,
+    /// A packet that shows it.
+    pub witness: Option<&'f Witness>,
+    /// Whether `--fix` can mend it.
+    pub fixable: bool,
+}
+
 /// A packet and what the engine says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Witness {
     /// Who sends: `namespace/pod` or an address.
     pub from: String,
     /// To whom.
     pub to: String,
     /// `TCP/80`, as in cases.
+    #[serde(rename = "probe")]
     pub traffic: String,
     /// Whether it passes.
     pub allowed: bool,
-}
-
-impl Witness {
-    /// As JSON.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({"from": self.from, "to": self.to, "probe": self.traffic, "allowed": self.allowed})
-    }
 }
 
 impl std::fmt::Display for Witness {

@@ -25,7 +25,7 @@ mod shape;
 pub use allow::Allows;
 pub use catalogue::{LINTS, Level, Lint, lint, nearest};
 pub use config::{Config, ConfigError};
-pub use finding::{Finding, Fix, Witness};
+pub use finding::{Finding, FindingLine, Fix, Witness};
 pub use fix::{Fixed, apply_fixes};
 
 use scene::Scene;

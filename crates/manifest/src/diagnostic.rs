@@ -5,13 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_model::ObjectRef;
 
 use crate::source::Place;
 
 /// How grave a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Good to know.
     Note,
@@ -187,22 +189,48 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
-    /// One line of JSON: `{"id","severity","field","message","file","line","column","object"}`.
+    /// For programs.
+    #[must_use]
+    pub fn line(&self) -> DiagnosticLine<'_> {
+        let place = self.place.as_ref();
+        DiagnosticLine {
+            id: &self.id,
+            severity: self.severity,
+            field: &self.field,
+            message: &self.message,
+            file: place.map(|p| &**p.file.name()),
+            line: place.map(Place::line),
+            column: place.map(Place::column),
+            object: self.object.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// One line of JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let place = self.place.as_ref();
-        json!({
-            "id": self.id,
-            "severity": self.severity.as_str(),
-            "field": self.field,
-            "message": self.message,
-            "file": place.map(|p| p.file.name().to_string()),
-            "line": place.map(Place::line),
-            "column": place.map(Place::column),
-            "object": self.object.as_ref().map(ToString::to_string),
-        })
-        .to_string()
+        serde_json::to_string(&self.line()).expect("a finding is plain data")
     }
+}
+
+/// A finding as programs read it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct DiagnosticLine<'d> {
+    /// Its stable name, such as `api-validation`, or that of the lint.
+    pub id: &'d str,
+    /// How grave it is.
+    pub severity: Severity,
+    /// The field that it is about, as the API server names it; empty when it is about no field.
+    pub field: &'d str,
+    /// What is found.
+    pub message: &'d str,
+    /// The file.
+    pub file: Option<&'d str>,
+    /// Line in it, from 1.
+    pub line: Option<usize>,
+    /// Column in it, from 1.
+    pub column: Option<usize>,
+    /// The object, as `Kind/namespace/name`.
+    pub object: Option<String>,
 }
 
 /// The part of a text that is drawn around a place.

@@ -20,7 +20,7 @@ mod validation;
 mod value;
 mod yaml;
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, DiagnosticLine, Severity};
 pub use document::{Origin, SourceMap};
 pub use files::{Disk, Entry, Files, Memory};
 pub use load::{LoadOptions, Loaded, LoadedObject, judge, load};

@@ -20,10 +20,7 @@ pub(super) fn write(arguments: &Check, found: &[Found]) -> Result<(), Failure> {
         }
         CheckFormat::Json => {
             for one in found {
-                let line = match one {
-                    Found::Input(diagnostic) => diagnostic.to_json(),
-                    Found::Lint(finding) => finding.to_json().to_string(),
-                };
+                let line = serde_json::to_string(&one.line()).expect("a finding is plain data");
                 terminal::print(&format!("{line}\n"))?;
             }
         }

@@ -6,9 +6,11 @@ mod levels;
 mod mend;
 mod pages;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_analysis::snapshot::Snapshot;
-use tortie_lint::{Allows, Config, Finding, lint_all};
-use tortie_manifest::{Diagnostic, Disk, Expansion, LoadOptions, Loaded, Severity, judge};
+use tortie_lint::{Allows, Config, Finding, FindingLine, lint_all};
+use tortie_manifest::{Diagnostic, DiagnosticLine, Disk, Expansion, LoadOptions, Loaded, Severity, judge};
 
 use self::arguments::{Check, CheckFormat, FailOn};
 use crate::failure::{Failure, Outcome};
@@ -30,12 +32,29 @@ impl Found {
         }
     }
 
+    fn line(&self) -> Line<'_> {
+        match self {
+            Self::Input(diagnostic) => Line::Input(diagnostic.line()),
+            Self::Lint(finding) => Line::Lint(finding.line()),
+        }
+    }
+
     const fn lint(&self) -> Option<&Finding> {
         match self {
             Self::Input(_) => None,
             Self::Lint(finding) => Some(finding),
         }
     }
+}
+
+/// Something found, as programs read it.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Line<'f> {
+    /// What a lint says.
+    Lint(FindingLine<'f>),
+    /// What the API server, or tortie, would say of the input itself.
+    Input(DiagnosticLine<'f>),
 }
 
 /// Findings are data, whatever the format; what was left out is said.

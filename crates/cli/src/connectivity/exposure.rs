@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_connectivity::{Anybody, Connectivity, Member, Name, Opening, Selection, exposure, packets};
 use tortie_model::Direction;
 use tortie_policy::{EndpointSelector, NamespaceMatch};
 
-use super::machine::{by_protocol, field, row};
+use super::machine::{self, Party, by_protocol, field};
 use super::names::{self, Names};
 use super::table::{HEADER, few, sheet};
 use crate::terminal::{FAINT, STRONG, styled, wrapped};
@@ -90,40 +91,78 @@ fn words(opening: &Opening) -> String {
     numbers.into_iter().chain(named).collect::<Vec<_>>().join("; ")
 }
 
-fn name(end: &Anybody) -> Value {
+fn name(end: &Anybody) -> String {
     match end {
-        Anybody::Subject(name) => json!(name.to_string()),
-        Anybody::Pods(selector) => json!(names::pods(selector)),
+        Anybody::Subject(name) => name.to_string(),
+        Anybody::Pods(selector) => names::pods(selector),
     }
 }
 
-/// Selectors as they are written in short; everything is null.
-fn selectors(selector: &EndpointSelector) -> Value {
+/// Whose policies were asked, and which pods are meant.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Exposure")]
+pub(crate) struct Line {
+    /// Whether those of the sender (`egress`) or of the receiver (`ingress`) were asked.
+    direction: &'static str,
+    /// The senders, where they are pods that are not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src: Option<Pods>,
+    /// The receivers, where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dst: Option<Pods>,
+    /// Ports that pass by name, whatever their numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    named: Vec<NamedPort>,
+}
+
+/// Pods by selectors, as they are written in short; null for all.
+#[derive(Serialize, JsonSchema)]
+struct Pods {
+    /// Their namespace by name.
+    namespace: Option<String>,
+    /// Labels of their namespaces.
+    namespaces: Option<String>,
+    /// Their labels.
+    pods: Option<String>,
+}
+
+/// A port by its name.
+#[derive(Serialize, JsonSchema)]
+struct NamedPort {
+    /// `TCP`, `UDP` or `SCTP`.
+    protocol: String,
+    /// Its name.
+    name: String,
+}
+
+fn pods(end: &Anybody) -> Option<Pods> {
+    let Anybody::Pods(EndpointSelector { namespaces, pods }) = end else { return None };
     let labels = |labels: &tortie_model::LabelSelector| (!labels.is_everything()).then(|| labels.to_string());
-    let (namespace, namespaces) = match &selector.namespaces {
+    let (namespace, namespaces) = match namespaces {
         NamespaceMatch::Named(name) => (Some(name.to_string()), None),
         NamespaceMatch::Matching(selector) => (None, labels(selector)),
     };
-    json!({"namespace": namespace, "namespaces": namespaces, "pods": labels(&selector.pods)})
+    Some(Pods { namespace, namespaces, pods: labels(pods) })
 }
 
-/// A line an opening: as a pair, with `"exposure"`, which says whose policies were asked and which pods are meant.
+/// A line an opening: as a pair, with `exposure`.
 pub(super) fn json(openings: &[Opening], out: &mut impl Write) -> io::Result<()> {
     for opening in openings {
         let (from, to) = ends(opening);
-        let mut object = row(&name(from), &name(to), &opening.packets);
-        object["exposure"] = json!({"direction": opening.direction.as_str()});
-        for (key, end) in [("src", from), ("dst", to)] {
-            if let Anybody::Pods(selector) = end {
-                object["exposure"][key] = selectors(selector);
-            }
-        }
-        if !opening.named.is_empty() {
-            let named =
-                opening.named.iter().map(|(protocol, name)| json!({"protocol": protocol.to_string(), "name": **name}));
-            object["exposure"]["named"] = named.collect();
-        }
-        writeln!(out, "{object}")?;
+        let named = |(protocol, name): &(_, std::sync::Arc<str>)| {
+            let protocol: &tortie_model::IpProtocol = protocol;
+            NamedPort { protocol: protocol.to_string(), name: name.to_string() }
+        };
+        let exposure = Line {
+            direction: opening.direction.as_str(),
+            src: pods(from),
+            dst: pods(to),
+            named: opening.named.iter().map(named).collect(),
+        };
+        let (from, to) = (Party::One(name(from)), Party::One(name(to)));
+        let pair = machine::Line::of(&from, &to, &opening.packets);
+        serde_json::to_writer(&mut *out, &machine::Line { exposure: Some(exposure), ..pair })?;
+        writeln!(out)?;
     }
     Ok(())
 }
@@ -133,7 +172,7 @@ pub(super) fn csv(openings: &[Opening], out: &mut impl Write) -> io::Result<()> 
         let (from, to) = ends(opening);
         let named = opening.named.iter().map(|(protocol, name)| (protocol.to_string(), name.to_string()));
         for (protocol, ports) in by_protocol(&opening.packets).into_iter().chain(named) {
-            writeln!(out, "{},{},{protocol},{}", field(&name(from)), field(&name(to)), field(&json!(ports)))?;
+            writeln!(out, "{},{},{protocol},{}", field(&name(from)), field(&name(to)), field(&ports))?;
         }
     }
     Ok(())

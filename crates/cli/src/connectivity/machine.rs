@@ -1,16 +1,97 @@
 //! JSON and CSV.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_connectivity::{Connectivity, Name, Selection, View, WayIn, packets};
-use tortie_model::Protocol;
+use tortie_model::{IpProtocol, Protocol};
 use tortie_policy::Regions;
+
+/// A pair between which something passes.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Line<'p> {
+    /// Who sends.
+    pub(super) src: &'p Party,
+    /// Who is sent it.
+    pub(super) dst: &'p Party,
+    /// Ports that pass, by protocol.
+    pub(super) allowed: Ports,
+    /// Protocols without ports that pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) others: Option<Others>,
+    /// Some pods or addresses of the pair only; left out where it holds for all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) partly: bool,
+    /// An opening to pods that are not there, by the policies of one end alone (`--exposure`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exposure: Option<super::exposure::Line>,
+}
+
+/// An end: `ns/Kind/name`, `node/NAME`, a range of addresses `FIRST-LAST`, a way in, or, with `--by class`, all that
+/// policies do not tell apart.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Party {
+    /// One.
+    One(String),
+    /// All of a class.
+    Class(Vec<String>),
+}
+
+impl Party {
+    /// A field of CSV.
+    fn field(&self) -> String {
+        match self {
+            Self::One(name) => field(name),
+            Self::Class(names) => field(&names.join(" ")),
+        }
+    }
+}
+
+/// First and last port, or for ICMP first and last `type * 256 + code`.
+type Range = [u16; 2];
+
+/// Ranges of ports by protocol; a protocol of which nothing passes is left out.
+#[derive(Default, Serialize, JsonSchema)]
+pub(crate) struct Ports {
+    #[serde(rename = "TCP", skip_serializing_if = "Vec::is_empty")]
+    tcp: Vec<Range>,
+    #[serde(rename = "UDP", skip_serializing_if = "Vec::is_empty")]
+    udp: Vec<Range>,
+    #[serde(rename = "SCTP", skip_serializing_if = "Vec::is_empty")]
+    sctp: Vec<Range>,
+}
+
+/// Protocols without ports by name or number; `*` stands for all that are not named.
+pub(crate) type Others = BTreeMap<String, Other>;
+
+/// What of a protocol without ports passes.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Other {
+    /// All of it, or nothing.
+    Whole(bool),
+    /// Of ICMP, these ranges of `type * 256 + code`.
+    Types(Vec<Range>),
+}
+
+/// A set of packets by itself.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Packets {
+    /// Ports by protocol.
+    #[serde(flatten)]
+    ports: Ports,
+    /// Protocols without ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<Others>,
+}
 
 /// What a pair is called, and what passes.
 struct Pair<'p> {
-    from: Value,
-    to: Value,
+    from: &'p Party,
+    to: &'p Party,
     packets: &'p Regions<bool>,
     partly: bool,
 }
@@ -32,11 +113,12 @@ fn pairs(
     mut act: impl FnMut(&Pair<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     for way in ways {
-        let (from, to) = (json!(way.name().to_string()), json!(way.to.to_string()));
-        act(&Pair { from, to, packets: &way.packets, partly: false })?;
+        let (from, to) = (Party::One(way.name().to_string()), Party::One(way.to.to_string()));
+        act(&Pair { from: &from, to: &to, packets: &way.packets, partly: false })?;
     }
     let subjects = connectivity.subjects();
-    let all: Vec<Vec<String>> = subjects.iter().map(|s| names(&s.name)).collect();
+    let called = |name: &Name| -> Vec<Party> { names(name).into_iter().map(Party::One).collect() };
+    let all: Vec<Vec<Party>> = subjects.iter().map(|s| called(&s.name)).collect();
     for (i, from) in subjects.iter().enumerate() {
         progress(i, subjects.len());
         if !subjects.iter().any(|to| selection.takes(&from.name, &to.name)) {
@@ -48,8 +130,8 @@ fn pairs(
                 continue;
             }
             let partly = !(from.is_uniform() && to.is_uniform()) && connectivity.allowed_to_all(i, j) != set;
-            for (a, b) in all[i].iter().flat_map(|a| all[j].iter().map(move |b| (a, b))) {
-                act(&Pair { from: json!(a), to: json!(b), packets: &set, partly })?;
+            for (from, to) in all[i].iter().flat_map(|a| all[j].iter().map(move |b| (a, b))) {
+                act(&Pair { from, to, packets: &set, partly })?;
             }
         }
     }
@@ -58,16 +140,16 @@ fn pairs(
 
 /// Calls back for each pair of classes between which something passes.
 fn classes(view: &View, mut act: impl FnMut(&Pair<'_>) -> io::Result<()>) -> io::Result<()> {
-    let called = |i: usize| -> Value {
+    let called = |i: usize| {
         let members = &view.parties[i].members;
-        members.iter().flat_map(|m| names(&m.name)).collect::<Vec<_>>().into()
+        Party::Class(members.iter().flat_map(|m| names(&m.name)).collect())
     };
-    let all: Vec<Value> = (0..view.parties.len()).map(called).collect();
+    let all: Vec<Party> = (0..view.parties.len()).map(called).collect();
     for (i, from) in all.iter().enumerate() {
         for (j, to) in all.iter().enumerate() {
             if let Some((set, partly)) = view.passing(i, j) {
                 let packets = &view.packets()[set as usize];
-                act(&Pair { from: from.clone(), to: to.clone(), packets, partly })?;
+                act(&Pair { from, to, packets, partly })?;
             }
         }
     }
@@ -90,15 +172,12 @@ impl Source<'_> {
         }
     }
 
-    /// A line a pair: `{"src","dst","allowed":{"TCP":[[80,80]]}}`, with `"others"` where protocols without ports pass,
-    /// and `"partly":true` where that holds for some pods or addresses only.
+    /// A line a pair.
     pub(super) fn json(&self, out: &mut impl Write, progress: impl FnMut(usize, usize)) -> io::Result<()> {
         self.each(progress, |pair| {
-            let mut object = row(&pair.from, &pair.to, pair.packets);
-            if pair.partly {
-                object["partly"] = true.into();
-            }
-            writeln!(out, "{object}")
+            let line = Line { partly: pair.partly, ..Line::of(pair.from, pair.to, pair.packets) };
+            serde_json::to_writer(&mut *out, &line)?;
+            writeln!(out)
         })
     }
 
@@ -106,63 +185,54 @@ impl Source<'_> {
     pub(super) fn csv(&self, out: &mut impl Write, progress: impl FnMut(usize, usize)) -> io::Result<()> {
         writeln!(out, "src,dst,protocol,ports")?;
         self.each(progress, |pair| {
-            let (from, to) = (field(&pair.from), field(&pair.to));
+            let (from, to) = (pair.from.field(), pair.to.field());
             for (protocol, ports) in by_protocol(pair.packets) {
-                writeln!(out, "{from},{to},{protocol},{}", field(&Value::String(ports)))?;
+                writeln!(out, "{from},{to},{protocol},{}", field(&ports))?;
             }
             Ok(())
         })
     }
 }
 
-/// A row of JSON.
-pub(super) fn row(from: &Value, to: &Value, set: &Regions<bool>) -> Value {
-    let mut object = json!({"src": from, "dst": to, "allowed": allowed(set)});
-    if let Some(others) = others(set) {
-        object["others"] = others;
+impl<'p> Line<'p> {
+    /// The whole pair.
+    pub(super) fn of(src: &'p Party, dst: &'p Party, set: &Regions<bool>) -> Self {
+        Self { src, dst, allowed: ports(set), others: others(set), partly: false, exposure: None }
     }
-    object
 }
 
-/// A set by itself: ports by protocol, and the protocols without ports as `others`.
-pub(crate) fn set(set: &Regions<bool>) -> Value {
-    let mut object = allowed(set);
-    if let Some(others) = others(set) {
-        object["others"] = others;
+impl Packets {
+    /// What is in a set.
+    pub(crate) fn of(set: &Regions<bool>) -> Self {
+        Self { ports: ports(set), others: others(set) }
     }
-    object
 }
 
-/// Ports by protocol.
-fn allowed(set: &Regions<bool>) -> Value {
-    let mut out = Map::new();
-    for protocol in Protocol::ALL {
-        let ranges: Vec<Value> =
-            packets::ranges(set, protocol.into()).iter().map(|r| json!([r.start(), r.end()])).collect();
-        if !ranges.is_empty() {
-            out.insert(protocol.to_string(), ranges.into());
-        }
-    }
-    out.into()
+fn ranges(set: &Regions<bool>, protocol: IpProtocol) -> Vec<Range> {
+    packets::ranges(set, protocol).iter().map(|r| [*r.start(), *r.end()]).collect()
 }
 
-/// Protocols without ports: ranges of `type << 8 | code` for ICMP, `true` for others, and `*` for all that no other
-/// member names.
-fn others(set: &Regions<bool>) -> Option<Value> {
-    let mut out = Map::new();
+fn ports(set: &Regions<bool>) -> Ports {
+    let of = |protocol: Protocol| ranges(set, protocol.into());
+    Ports { tcp: of(Protocol::Tcp), udp: of(Protocol::Udp), sctp: of(Protocol::Sctp) }
+}
+
+/// Nothing where nothing passes.
+fn others(set: &Regions<bool>) -> Option<Others> {
+    let mut out = Others::new();
     for (protocol, _) in set.protocols().filter(|(p, _)| p.transport().is_none()) {
-        let ranges = packets::ranges(set, protocol);
-        let value = if protocol.is_icmp() {
-            ranges.iter().map(|r| json!([r.start(), r.end()])).collect()
-        } else {
-            Value::Bool(!ranges.is_empty())
-        };
-        out.insert(protocol.to_string(), value);
+        let ranges = ranges(set, protocol);
+        let other = if protocol.is_icmp() { Other::Types(ranges) } else { Other::Whole(!ranges.is_empty()) };
+        out.insert(protocol.to_string(), other);
     }
     if *set.rest() {
-        out.insert("*".to_owned(), true.into());
+        out.insert("*".to_owned(), Other::Whole(true));
     }
-    out.values().any(|v| *v != json!([]) && *v != json!(false)).then(|| out.into())
+    let passes = |other: &Other| match other {
+        Other::Whole(whole) => *whole,
+        Other::Types(ranges) => !ranges.is_empty(),
+    };
+    out.values().any(passes).then_some(out)
 }
 
 /// Protocols with their ports in words; one line where everything passes.
@@ -172,7 +242,7 @@ pub(super) fn by_protocol(set: &Regions<bool>) -> Vec<(String, String)> {
     }
     let mut out = Vec::new();
     let listed: Vec<_> = set.protocols().map(|(p, _)| p).collect();
-    let transport = Protocol::ALL.map(tortie_model::IpProtocol::from).into_iter().filter(|p| !listed.contains(p));
+    let transport = Protocol::ALL.map(IpProtocol::from).into_iter().filter(|p| !listed.contains(p));
     for protocol in listed.iter().copied().chain(transport.filter(|_| *set.rest())) {
         let ranges = packets::ranges(set, protocol);
         if ranges == [protocol.details()] {
@@ -192,11 +262,6 @@ pub(super) fn by_protocol(set: &Regions<bool>) -> Vec<(String, String)> {
 }
 
 /// A field of CSV, quoted where it must be.
-pub(super) fn field(value: &Value) -> String {
-    let text = match value {
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+pub(super) fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_connectivity::packets;
 use tortie_flows::{End, Judged, Turn, Turned};
 use tortie_model::{Direction, ObjectRef};
-use tortie_policy::{FlowVerdict, Half, Regions, RuleRef};
+use tortie_policy::{Half, Regions, RuleRef};
 
 use super::sides::Side;
+use crate::explain::json::VerdictLine;
 use crate::recorded::count;
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled, wrapped};
 
@@ -151,36 +153,56 @@ fn summary(judged: &Judged) -> String {
     }
 }
 
+/// A recorded flow that turns.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Line {
+    /// Who sent.
+    from: String,
+    /// Who was sent it.
+    to: String,
+    /// `TCP/5432`, `ICMP type 8 code 0`, and so on.
+    traffic: String,
+    /// Connections that were recorded.
+    count: u64,
+    /// The line of the recording that was the first.
+    line: usize,
+    /// What it turns to.
+    change: ChangeLine,
+    /// What OLD says; null where it was not given.
+    before: Option<VerdictLine>,
+    /// What NEW says.
+    after: VerdictLine,
+}
+
+/// What a recorded flow turns to.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ChangeLine {
+    Denied,
+    Allowed,
+}
+
 /// For programs: a line a flow.
 pub(super) fn json(clusters: Clusters<'_>, judged: &Judged, out: &mut impl std::io::Write) -> std::io::Result<()> {
     for turned in &judged.turned {
-        let change = match turned.turn {
-            Turn::Denied => "denied",
-            Turn::Allowed => "allowed",
+        let before = turned.before.as_ref().zip(clusters.old);
+        let line = Line {
+            from: turned.from.to_string(),
+            to: turned.to.to_string(),
+            traffic: turned.flow.traffic.to_string(),
+            count: turned.count,
+            line: turned.line,
+            change: match turned.turn {
+                Turn::Denied => ChangeLine::Denied,
+                Turn::Allowed => ChangeLine::Allowed,
+            },
+            before: before.map(|(verdict, side)| VerdictLine::of(&side.snapshot, verdict)),
+            after: VerdictLine::of(&clusters.new.snapshot, &turned.after),
         };
-        let before = turned.before.as_ref().zip(clusters.old).map(|(verdict, side)| verdict_json(side, verdict));
-        let line = json!({
-            "from": turned.from.to_string(),
-            "to": turned.to.to_string(),
-            "traffic": turned.flow.traffic.to_string(),
-            "count": turned.count,
-            "line": turned.line,
-            "change": change,
-            "before": before,
-            "after": verdict_json(clusters.new, &turned.after),
-        });
-        writeln!(out, "{line}")?;
+        serde_json::to_writer(&mut *out, &line)?;
+        writeln!(out)?;
     }
     out.flush()
-}
-
-fn verdict_json(side: &Side, verdict: &FlowVerdict) -> Value {
-    let half = |direction| crate::explain::json::half(&side.snapshot, verdict.half(direction));
-    json!({
-        "allowed": verdict.is_allowed(),
-        "egress": half(Direction::Egress),
-        "ingress": half(Direction::Ingress),
-    })
 }
 
 /// For a comment at a pull request.

@@ -1,6 +1,7 @@
 //! Who did it, in words and as data.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_connectivity::{Cause, Fate};
 use tortie_manifest::Place;
 use tortie_model::{Direction, ObjectRef};
@@ -23,6 +24,62 @@ pub(super) struct Told {
     pub(super) words: String,
     /// `main:k8s/db.yaml:12`.
     pub(super) place: Option<String>,
+}
+
+/// A cause as programs read it.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum CauseLine {
+    /// A policy, or a rule of it.
+    Policy(PolicyLine),
+    /// Something else.
+    Other(OtherLine),
+}
+
+/// A policy that did it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct PolicyLine {
+    /// Its kind.
+    kind: String,
+    /// Its namespace; null for policies outside namespaces.
+    namespace: Option<String>,
+    /// Its name.
+    name: String,
+    /// What became of it.
+    fate: FateLine,
+    /// `ingress` or `egress`.
+    direction: String,
+    /// The rule, from 0; null where governing alone did it.
+    rule: Option<usize>,
+    /// The revision in which it is written so.
+    revision: Option<String>,
+    /// The file in which it is.
+    file: Option<String>,
+    /// Line in it, from 1.
+    line: Option<usize>,
+}
+
+/// What became of a policy.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum FateLine {
+    Added,
+    Removed,
+    Changed,
+}
+
+/// A cause that is no policy.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "what", rename_all = "lowercase")]
+pub(crate) enum OtherLine {
+    /// The tiers of a direction are others, or in another order.
+    Tiers { direction: String },
+    /// An end has other labels, ports or addresses.
+    Changed { who: String },
+    /// An end is new.
+    Added { who: String },
+    /// An end is gone.
+    Removed { who: String },
 }
 
 impl<'s> Sides<'s> {
@@ -51,31 +108,31 @@ impl<'s> Sides<'s> {
     }
 
     /// A cause for programs.
-    pub(super) fn json(&self, turn: Turn, cause: &Cause) -> Value {
+    pub(super) fn line(&self, turn: Turn, cause: &Cause) -> CauseLine {
         match cause {
             Cause::Policy { policy, fate, direction, rule } => {
                 let named = rule.map(|index| RuleRef { policy: policy.clone(), direction: *direction, index });
                 let found = self.place(turn, *fate, policy, named.as_ref());
-                json!({
-                    "kind": policy.kind.to_string(),
-                    "namespace": policy.namespace,
-                    "name": policy.name,
-                    "fate": match fate {
-                        Fate::Added => "added",
-                        Fate::Removed => "removed",
-                        Fate::Changed => "changed",
+                CauseLine::Policy(PolicyLine {
+                    kind: policy.kind.to_string(),
+                    namespace: policy.namespace.as_ref().map(ToString::to_string),
+                    name: policy.name.to_string(),
+                    fate: match fate {
+                        Fate::Added => FateLine::Added,
+                        Fate::Removed => FateLine::Removed,
+                        Fate::Changed => FateLine::Changed,
                     },
-                    "direction": direction.to_string(),
-                    "rule": rule,
-                    "revision": found.as_ref().and_then(|(side, _)| side.revision.clone()),
-                    "file": found.as_ref().map(|(_, place)| place.file.name().to_string()),
-                    "line": found.as_ref().map(|(_, place)| place.line()),
+                    direction: direction.to_string(),
+                    rule: *rule,
+                    revision: found.as_ref().and_then(|(side, _)| side.revision.clone()),
+                    file: found.as_ref().map(|(_, place)| place.file.name().to_string()),
+                    line: found.as_ref().map(|(_, place)| place.line()),
                 })
             }
-            Cause::Tiers(direction) => json!({"what": "tiers", "direction": direction.to_string()}),
-            Cause::End(name) => json!({"what": "changed", "who": names::name(name)}),
-            Cause::New(name) => json!({"what": "added", "who": names::name(name)}),
-            Cause::Gone(name) => json!({"what": "removed", "who": names::name(name)}),
+            Cause::Tiers(direction) => CauseLine::Other(OtherLine::Tiers { direction: direction.to_string() }),
+            Cause::End(name) => CauseLine::Other(OtherLine::Changed { who: names::name(name) }),
+            Cause::New(name) => CauseLine::Other(OtherLine::Added { who: names::name(name) }),
+            Cause::Gone(name) => CauseLine::Other(OtherLine::Removed { who: names::name(name) }),
         }
     }
 

@@ -2,39 +2,62 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_connectivity::{Cause, Change, Difference, Name};
 
-use super::cause::Sides;
+use super::cause::{CauseLine, Sides};
 use super::group::Turn;
-use crate::connectivity::machine::set;
+use crate::connectivity::machine::Packets;
+
+/// A pair that differs.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Line<'l> {
+    /// Who sends: `ns/Kind/name`, `node/NAME`, or a range of addresses `FIRST-LAST`.
+    src: &'l str,
+    /// Who is sent it.
+    dst: &'l str,
+    /// What passes now and did not.
+    opened: Packets,
+    /// What passed and does not any more.
+    closed: Packets,
+    /// All that passed.
+    before: Packets,
+    /// All that passes.
+    after: Packets,
+    /// What opened it.
+    opened_by: Vec<CauseLine>,
+    /// What closed it.
+    closed_by: Vec<CauseLine>,
+}
 
 /// Writes a line for each pair that differs; for a part of the world, one for each of its ranges.
 pub(super) fn write(sides: Sides<'_>, difference: &Difference, out: &mut impl Write) -> io::Result<()> {
     for change in &difference.changes {
         for from in names(&change.from) {
             for to in names(&change.to) {
-                writeln!(out, "{}", line(sides, change, &from, &to))?;
+                serde_json::to_writer(&mut *out, &line(sides, change, &from, &to))?;
+                writeln!(out)?;
             }
         }
     }
     out.flush()
 }
 
-fn line(sides: Sides<'_>, change: &Change, from: &str, to: &str) -> Value {
-    let causes = |turn, causes: &std::collections::BTreeSet<Cause>| -> Vec<Value> {
-        causes.iter().map(|cause| sides.json(turn, cause)).collect()
+fn line<'l>(sides: Sides<'_>, change: &Change, src: &'l str, dst: &'l str) -> Line<'l> {
+    let causes = |turn, causes: &std::collections::BTreeSet<Cause>| -> Vec<CauseLine> {
+        causes.iter().map(|cause| sides.line(turn, cause)).collect()
     };
-    json!({
-        "src": from,
-        "dst": to,
-        "opened": set(&change.opened),
-        "closed": set(&change.closed),
-        "before": set(&change.before),
-        "after": set(&change.after),
-        "opened_by": causes(Turn::Opened, &change.opened_by),
-        "closed_by": causes(Turn::Closed, &change.closed_by),
-    })
+    Line {
+        src,
+        dst,
+        opened: Packets::of(&change.opened),
+        closed: Packets::of(&change.closed),
+        before: Packets::of(&change.before),
+        after: Packets::of(&change.after),
+        opened_by: causes(Turn::Opened, &change.opened_by),
+        closed_by: causes(Turn::Closed, &change.closed_by),
+    }
 }
 
 fn names(name: &Name) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! `tortie diff`: what a change opens and closes, and who did it.
 
 pub(crate) mod arguments;
-mod breaks;
+pub(crate) mod breaks;
 mod cause;
 mod group;
-mod json;
+pub(crate) mod json;
 mod markdown;
 mod sides;
 mod text;

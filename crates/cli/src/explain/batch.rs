@@ -16,29 +16,64 @@ use tortie_analysis::snapshot::Snapshot;
 
 /// A line of input. Fields that are not known are refused: a misspelt one would change the question.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Flow {
+pub(crate) struct Flow {
+    /// Who opens the connection: `ns/pod`, `node/NAME`, or an address.
     from: String,
+    /// Who is reached.
     to: String,
+    /// The protocol by name or number; TCP where nothing else is said.
+    #[cfg_attr(test, schemars(schema_with = "any_protocol"))]
     proto: Option<Value>,
+    /// The destination port.
     port: Option<u16>,
-    /// Taken, and without meaning: no policy API looks at it in new connections.
+    /// The source port. Taken, and without meaning: no policy API looks at it in new connections.
     #[serde(rename = "sport")]
     _sport: Option<u16>,
+    /// An ICMP message; an echo request where ICMP is asked without.
     icmp: Option<Icmp>,
+    /// Which address of `from`, where it has several.
     #[serde(rename = "fromIP")]
     from_ip: Option<IpAddr>,
+    /// Which address of `to`.
     #[serde(rename = "toIP")]
     to_ip: Option<IpAddr>,
 }
 
+/// An ICMP message.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Icmp {
+    /// Its type.
     #[serde(rename = "type")]
     kind: u8,
+    /// Its code.
     #[serde(default)]
     code: u8,
+}
+
+#[cfg(test)]
+fn any_protocol(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"anyOf": [
+        {"type": "string"}, {"type": "integer", "minimum": 0, "maximum": 255}, {"type": "null"}
+    ]})
+}
+
+/// A line of output, which `Batch` writes by hand: answers of a hundred thousand flows share their texts.
+#[cfg(test)]
+#[derive(serde::Serialize, schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is there for its schema")]
+pub(crate) enum Line {
+    /// What the engine says.
+    Answer(Box<super::json::VerdictLine>),
+    /// Why it cannot be asked.
+    Error {
+        /// In words.
+        error: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,11 @@
 //! The smallest change that lets a denied flow through, as text and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
-use tortie_analysis::edit::{Change, Edit, NoEdit, Opening};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tortie_analysis::edit::{Change, Edit, Example, NoEdit, Opening};
 
 use super::region::scopes_text;
 use super::words;
@@ -87,30 +89,110 @@ fn pods(count: u64) -> String {
     if count == 1 { "a pod".to_owned() } else { format!("{count} pods") }
 }
 
-/// `null` where there is none.
-pub(crate) fn json(found: &Result<Edit, NoEdit>) -> Value {
-    let Ok(edit) = found else { return Value::Null };
+/// A change as programs read it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Edit")]
+pub(crate) struct Line {
+    /// What is changed.
+    changes: Vec<ChangeLine>,
+    /// The patch that changes it, for `patch -p0`.
+    patch: String,
+    /// What it opens besides.
+    opens: OpeningLine,
+}
+
+/// One thing that is changed.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum ChangeLine {
+    /// A label of an object.
+    Label {
+        kind: LabelKind,
+        /// The object, as `Kind/namespace/name`.
+        object: String,
+        /// The labels that it gets.
+        labels: BTreeMap<String, String>,
+    },
+    /// A policy.
+    Policy {
+        kind: ChangeKind,
+        /// The policy, as `Kind/namespace/name`.
+        object: String,
+        /// `ingress` or `egress`.
+        direction: String,
+        /// The rule that gets a port or peer, from 0; null for one more rule or policy.
+        rule: Option<usize>,
+    },
+}
+
+/// A label is changed.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum LabelKind {
+    Label,
+}
+
+/// What a policy gets, or that it is one more.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ChangeKind {
+    Port,
+    Peer,
+    Rule,
+    Policy,
+}
+
+/// What a change opens besides what it is made for.
+#[derive(Serialize, JsonSchema)]
+struct OpeningLine {
+    /// Pairs of pods of which the first reaches the second on more than before.
+    pairs: u64,
+    /// Pods that addresses outside reach on more than before, or that reach more of them.
+    outside: u64,
+    /// Pairs that lose something.
+    closed: u64,
+    /// Some of the pairs.
+    examples: Vec<ExampleLine>,
+}
+
+/// A pair that a change opens.
+#[derive(Serialize, JsonSchema)]
+struct ExampleLine {
+    /// Who sends: a pod or an address.
+    from: String,
+    /// Who is reached.
+    to: String,
+    /// On what, in words.
+    opened: String,
+}
+
+/// Nothing where there is no change.
+pub(crate) fn line(found: &Result<Edit, NoEdit>) -> Option<Line> {
+    let edit = found.as_ref().ok()?;
     let change = |change: &Change| {
         let (kind, object, direction, rule) = match change {
-            Change::Port(rule) => ("port", &rule.policy, Some(rule.direction), Some(rule.index)),
-            Change::Peer(rule) => ("peer", &rule.policy, Some(rule.direction), Some(rule.index)),
-            Change::Rule(policy, direction) => ("rule", policy, Some(*direction), None),
-            Change::Policy(policy, direction) => ("policy", policy, Some(*direction), None),
+            Change::Port(rule) => (ChangeKind::Port, &rule.policy, rule.direction, Some(rule.index)),
+            Change::Peer(rule) => (ChangeKind::Peer, &rule.policy, rule.direction, Some(rule.index)),
+            Change::Rule(policy, direction) => (ChangeKind::Rule, policy, *direction, None),
+            Change::Policy(policy, direction) => (ChangeKind::Policy, policy, *direction, None),
             Change::Label { object, labels } => {
-                let labels: serde_json::Map<_, _> =
-                    labels.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
-                return json!({"kind": "label", "object": object.to_string(), "labels": labels});
+                let labels = labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+                return ChangeLine::Label { kind: LabelKind::Label, object: object.to_string(), labels };
             }
         };
-        let direction = direction.map(|d| d.to_string());
-        json!({"kind": kind, "object": object.to_string(), "direction": direction, "rule": rule})
+        ChangeLine::Policy { kind, object: object.to_string(), direction: direction.to_string(), rule }
     };
+    let example =
+        |e: &Example| ExampleLine { from: e.from.clone(), to: e.to.clone(), opened: scopes_text(&e.opened, true) };
     let Opening { pairs, outside, closed, examples, .. } = &edit.opening;
-    let examples: Vec<Value> =
-        examples.iter().map(|e| json!({"from": e.from, "to": e.to, "opened": scopes_text(&e.opened, true)})).collect();
-    json!({
-        "changes": edit.changes.iter().map(change).collect::<Vec<_>>(),
-        "patch": edit.patch.diff(),
-        "opens": {"pairs": pairs, "outside": outside, "closed": closed, "examples": examples},
+    Some(Line {
+        changes: edit.changes.iter().map(change).collect(),
+        patch: edit.patch.diff(),
+        opens: OpeningLine {
+            pairs: *pairs,
+            outside: *outside,
+            closed: *closed,
+            examples: examples.iter().map(example).collect(),
+        },
     })
 }

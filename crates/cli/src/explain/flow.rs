@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_model::{Direction, Family, ObjectRef, Traffic};
 use tortie_policy::{FlowVerdict, Half, PairVerdict, RuleRef, Side};
 
 use super::end::End;
 use super::excerpt::excerpt;
+use super::json::{HalfLine, ShortcutLine, decided_by};
 use super::port::{Asked, PortError};
 use super::{edit, region, words};
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
 use tortie_analysis::edit::{Edit, NoEdit, minimal};
+use tortie_analysis::observation::DecidedBy;
 use tortie_analysis::snapshot::Snapshot;
 
 /// A question and its answer.
@@ -194,47 +197,105 @@ impl Flow {
         }
     }
 
-    /// One line of JSON.
-    pub(crate) fn json(&self, snapshot: &Snapshot) -> Value {
-        let mut out = json!({
-            "from": self.from.name(),
-            "to": self.to.name(),
-            "family": self.family.map(Family::as_str),
-            "probe": self.asked.to_string(),
-            "via": if self.via.is_some() { "service" } else { "pod" },
-        });
-        let fields = match &self.answer {
+    /// For programs.
+    pub(crate) fn line(&self, snapshot: &Snapshot) -> Line {
+        let answer = match &self.answer {
             Answer::One(_, verdict) => {
                 let half = |d: Direction| {
                     let half = verdict.half(d);
-                    let mut value = super::json::half(snapshot, half);
-                    value["nearest"] = match &half.nearest {
-                        Some(miss) => json!({
-                            "rule": super::json::decided_by(snapshot, &miss.rule),
-                            "misses": words::near_miss(half, miss, self.peer(d)),
-                        }),
-                        None => Value::Null,
-                    };
-                    value
+                    let nearest = half.nearest.as_ref().map(|miss| NearestLine {
+                        rule: decided_by(snapshot, &miss.rule),
+                        misses: words::near_miss(half, miss, self.peer(d)),
+                    });
+                    ExplainedHalf { half: HalfLine::of(snapshot, half), nearest }
                 };
-                json!({
-                    "allowed": verdict.is_allowed(),
-                    "shortcut": verdict.shortcut.map(super::json::shortcut),
-                    "egress": half(Direction::Egress),
-                    "ingress": half(Direction::Ingress),
-                    "edit": edit::json(&self.edit(snapshot)),
-                })
+                AnswerLine::One(Box::new(OneLine {
+                    allowed: verdict.is_allowed(),
+                    shortcut: verdict.shortcut.map(ShortcutLine::from),
+                    egress: half(Direction::Egress),
+                    ingress: half(Direction::Ingress),
+                    edit: edit::line(&self.edit(snapshot)),
+                }))
             }
-            Answer::All(pair) => json!({
-                "shortcut": pair.shortcut.map(super::json::shortcut),
-                "regions": region::json(snapshot, pair),
-            }),
+            Answer::All(pair) => AnswerLine::All {
+                shortcut: pair.shortcut.map(ShortcutLine::from),
+                regions: region::lines(snapshot, pair),
+            },
         };
-        if let (Value::Object(out), Value::Object(fields)) = (&mut out, fields) {
-            out.extend(fields);
+        Line {
+            from: self.from.name(),
+            to: self.to.name(),
+            family: self.family.map(Family::as_str),
+            probe: self.asked.to_string(),
+            via: if self.via.is_some() { "service" } else { "pod" },
+            answer,
         }
-        out
     }
+}
+
+/// A question and its answer, as programs read them.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Line {
+    /// Who opens the connection.
+    from: String,
+    /// Who is reached.
+    to: String,
+    /// `IPv4` or `IPv6`; null where neither end has an address.
+    family: Option<&'static str>,
+    /// What is asked: `TCP/80`, `ping`, a port by name, or everything.
+    probe: String,
+    /// `service` where it was asked of a Service, or else `pod`.
+    via: &'static str,
+    #[serde(flatten)]
+    answer: AnswerLine,
+}
+
+/// What is answered.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum AnswerLine {
+    /// Of one port.
+    One(Box<OneLine>),
+    /// Of everything.
+    All {
+        /// Why policies were not asked, where they were not.
+        shortcut: Option<ShortcutLine>,
+        /// Packets by what decides them; together all of them.
+        regions: Vec<region::Line>,
+    },
+}
+
+/// The answer for one port.
+#[derive(Serialize, JsonSchema)]
+struct OneLine {
+    /// Whether it gets through.
+    allowed: bool,
+    /// Why policies were not asked, where they were not.
+    shortcut: Option<ShortcutLine>,
+    /// What policies say at the source.
+    egress: ExplainedHalf,
+    /// What they say at the destination.
+    ingress: ExplainedHalf,
+    /// The smallest change that allows it; null where it is allowed, or none does.
+    edit: Option<edit::Line>,
+}
+
+/// What one direction says, and what would almost have allowed it.
+#[derive(Serialize, JsonSchema)]
+struct ExplainedHalf {
+    #[serde(flatten)]
+    half: HalfLine,
+    /// The rule that came nearest, where none matched.
+    nearest: Option<NearestLine>,
+}
+
+/// A rule that would allow a packet, but for something.
+#[derive(Serialize, JsonSchema)]
+struct NearestLine {
+    /// The rule.
+    rule: DecidedBy,
+    /// What keeps it from matching, in words.
+    misses: Vec<String>,
 }
 
 /// A rule's place and text.

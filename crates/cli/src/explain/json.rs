@@ -1,9 +1,11 @@
 //! Answers as JSON.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_analysis::observation::DecidedBy;
 use tortie_manifest::Place;
-use tortie_policy::{Half, RuleRef, Shortcut};
+use tortie_model::Direction;
+use tortie_policy::{FlowVerdict, Half, RuleRef, Shortcut};
 
 use tortie_analysis::snapshot::Snapshot;
 
@@ -20,17 +22,63 @@ pub(crate) fn decided_by(snapshot: &Snapshot, rule: &RuleRef) -> DecidedBy {
     }
 }
 
-/// One direction: `{"allowed","isolating","decided_by"}`.
-pub(crate) fn half(snapshot: &Snapshot, half: &Half) -> Value {
-    let isolating: Vec<String> = half.isolating().iter().map(ToString::to_string).collect();
-    let decided = half.decided_by().map(|r| decided_by(snapshot, &r));
-    json!({"allowed": half.is_allowed(), "isolating": isolating, "decided_by": decided})
+/// What one direction says.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct HalfLine {
+    /// Whether it lets the packet through.
+    pub(super) allowed: bool,
+    /// All policies that isolate the end, as `Kind/namespace/name`.
+    pub(super) isolating: Vec<String>,
+    /// The rule that decided; null where none matched, or nothing isolates.
+    pub(super) decided_by: Option<DecidedBy>,
 }
 
-/// Why policy was not asked.
-pub(crate) const fn shortcut(shortcut: Shortcut) -> &'static str {
-    match shortcut {
-        Shortcut::Loopback => "loopback",
-        Shortcut::LocalNode => "local-node",
+impl HalfLine {
+    pub(super) fn of(snapshot: &Snapshot, half: &Half) -> Self {
+        Self {
+            allowed: half.is_allowed(),
+            isolating: half.isolating().iter().map(ToString::to_string).collect(),
+            decided_by: half.decided_by().map(|rule| decided_by(snapshot, &rule)),
+        }
+    }
+}
+
+/// What both directions say: the answer to a flow in bulk.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct VerdictLine {
+    /// Whether the packet gets through.
+    allowed: bool,
+    /// What policies say at its source.
+    egress: HalfLine,
+    /// What they say at its destination.
+    ingress: HalfLine,
+}
+
+impl VerdictLine {
+    pub(crate) fn of(snapshot: &Snapshot, verdict: &FlowVerdict) -> Self {
+        Self {
+            allowed: verdict.is_allowed(),
+            egress: HalfLine::of(snapshot, verdict.half(Direction::Egress)),
+            ingress: HalfLine::of(snapshot, verdict.half(Direction::Ingress)),
+        }
+    }
+}
+
+/// Why policies were not asked.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ShortcutLine {
+    /// A pod reaches itself.
+    Loopback,
+    /// A node reaches its own pods.
+    LocalNode,
+}
+
+impl From<Shortcut> for ShortcutLine {
+    fn from(shortcut: Shortcut) -> Self {
+        match shortcut {
+            Shortcut::Loopback => Self::Loopback,
+            Shortcut::LocalNode => Self::LocalNode,
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! `tortie explain`: whether a packet gets through, and which policy, rule and line decides.
 
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod edit;
 mod end;
 mod excerpt;
-mod flow;
+pub(crate) mod flow;
 pub(crate) mod json;
 mod port;
 mod region;
@@ -42,7 +42,11 @@ pub(crate) fn run(arguments: &Explain) -> Result<Outcome, Failure> {
     let flows = flows(&snapshot, &name(from)?, &name(to)?, &asked)?;
     let out = match arguments.output {
         Format::Text => flow::text(&snapshot, &flows),
-        Format::Json => flows.iter().map(|f| format!("{}\n", f.json(&snapshot))).collect(),
+        Format::Json => {
+            let line =
+                |flow: &Flow| serde_json::to_string(&flow.line(&snapshot)).expect("an answer is plain data") + "\n";
+            flows.iter().map(line).collect()
+        }
     };
     terminal::print(&out)?;
     Ok(Outcome::Fine)

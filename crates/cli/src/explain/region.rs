@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tortie_model::{Direction, IpProtocol};
 use tortie_policy::{Outcome, PairVerdict, RuleRef, Scope, Stack, Verdict};
 
 use super::flow::{Flow, cited};
+use super::json::HalfLine;
 use super::words;
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
 use tortie_analysis::snapshot::Snapshot;
@@ -111,27 +113,42 @@ pub(super) fn text(snapshot: &Snapshot, flow: &Flow, pair: &PairVerdict) -> Stri
     out
 }
 
-/// One item a region: `{"protocol","range","allowed","egress","ingress"}`; protocol null stands for all that no other
-/// item names.
-pub(super) fn json(snapshot: &Snapshot, pair: &PairVerdict) -> Vec<Value> {
+/// Packets that the same rules decide.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Region")]
+pub(super) struct Line {
+    /// Their protocol; null for all that no other item names.
+    protocol: Option<String>,
+    /// First and last port, or for ICMP `type * 256 + code`.
+    range: Option<[u16; 2]>,
+    /// Whether they get through.
+    allowed: bool,
+    /// What policies say at the source.
+    egress: HalfLine,
+    /// What they say at the destination.
+    ingress: HalfLine,
+}
+
+/// All packets by what decides them.
+pub(super) fn lines(snapshot: &Snapshot, pair: &PairVerdict) -> Vec<Line> {
     let item = |(scope, outcome): (Scope, &(Outcome, Outcome))| {
         let rules = rules(pair, outcome);
         let half = |stack: &Stack, (verdict, rule): &(Verdict, Option<RuleRef>)| {
-            let isolating: Vec<String> = stack.policies().map(|p| p.object.to_string()).collect();
-            let decided = rule.as_ref().map(|r| super::json::decided_by(snapshot, r));
-            json!({"allowed": *verdict == Verdict::Allow, "isolating": isolating, "decided_by": decided})
+            let isolating = stack.policies().map(|p| p.object.to_string()).collect();
+            let decided_by = rule.as_ref().map(|r| super::json::decided_by(snapshot, r));
+            HalfLine { allowed: *verdict == Verdict::Allow, isolating, decided_by }
         };
         let (protocol, range) = match scope {
             Scope::Range(protocol, range) => (Some(protocol.to_string()), Some([*range.start(), *range.end()])),
             Scope::Rest => (None, None),
         };
-        json!({
-            "protocol": protocol,
-            "range": range,
-            "allowed": passes(&rules),
-            "egress": half(&pair.egress, &rules[0]),
-            "ingress": half(&pair.ingress, &rules[1]),
-        })
+        Line {
+            protocol,
+            range,
+            allowed: passes(&rules),
+            egress: half(&pair.egress, &rules[0]),
+            ingress: half(&pair.ingress, &rules[1]),
+        }
     };
     pair.regions.iter().map(item).collect()
 }

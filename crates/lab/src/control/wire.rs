@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::exec::EnterSpec;
@@ -87,7 +88,7 @@ pub enum Reply {
 }
 
 /// What a lab consists of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Name of the lab.
     pub name: String,
@@ -104,7 +105,7 @@ pub struct Status {
 }
 
 /// A node of a lab.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
     /// Name.
     pub name: String,
@@ -120,7 +121,7 @@ pub struct NodeStatus {
 }
 
 /// What a node had to say and could not, because more came at once than was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LostLine {
     /// The node.
     pub node: String,
@@ -131,7 +132,7 @@ pub struct LostLine {
 }
 
 /// A pod of a lab.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodStatus {
     /// Namespace.
     pub namespace: String,
@@ -146,7 +147,7 @@ pub struct PodStatus {
 }
 
 /// A Service of a lab.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceStatus {
     /// Namespace.
     pub namespace: String,
@@ -159,7 +160,7 @@ pub struct ServiceStatus {
 }
 
 /// What became of one probe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Probed {
     /// IP version.
     pub family: String,
@@ -194,7 +195,7 @@ pub struct FlowReport {
 }
 
 /// Connections of the same ends, port and fate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FlowLine {
     /// When the first was seen, in seconds since 1970.
     pub first: f64,
@@ -215,7 +216,7 @@ pub struct FlowLine {
     /// The node that dropped them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub node: Option<String>,
-    /// What policy said at the source; `None` where it was not asked.
+    /// What policy said at the source; nothing where it was not asked.
     pub egress: Option<Decision>,
     /// What policy said at the destination.
     pub ingress: Option<Decision>,
@@ -225,11 +226,11 @@ pub struct FlowLine {
 }
 
 /// What policy decided in one direction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// The generation of the node's plan that brought the decision.
     pub generation: u64,
-    /// The deciding rule; `None` when no rule matched.
+    /// The deciding rule; nothing when no rule matched.
     pub decided_by: Option<PolicyPlace>,
     /// When no rule matched: the policies that isolate the endpoint.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -237,11 +238,11 @@ pub struct Decision {
 }
 
 /// A policy or one of its rules, with its place in the files at that time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyPlace {
     /// Kind of the policy.
     pub kind: String,
-    /// Its namespace; `None` for policies outside namespaces.
+    /// Its namespace; nothing for policies outside namespaces.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
@@ -255,7 +256,7 @@ pub struct PolicyPlace {
 }
 
 /// What was found of a node's table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeVerified {
     /// The node.
     pub node: String,
@@ -278,7 +279,7 @@ pub struct NodeVerified {
 }
 
 /// A packet that the kernel judges otherwise than the engine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WitnessLine {
     /// `ns/pod`, `node/NAME`, the name of an outside host, or an address.
     pub from: String,
@@ -296,14 +297,14 @@ pub struct WitnessLine {
     pub why: String,
     /// What becomes of it: `allow`, `deny`, or `none` where the table cannot judge it.
     pub kernel: String,
-    /// The rule that decides; `None` at the end of a base chain.
+    /// The rule that decides; nothing at the end of a base chain.
     pub decided_at: Option<String>,
     /// What in the table is to blame; nothing where the table is what was put there.
     pub blame: Vec<BlameLine>,
 }
 
 /// One thing in a table that is otherwise than it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlameLine {
     /// What is otherwise, in words.
     pub text: String,
