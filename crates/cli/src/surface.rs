@@ -80,3 +80,17 @@ fn every_command_shows_examples_that_are_taken() {
     }
     look(&Arguments::command());
 }
+
+/// The hooks of pre-commit: `entry` and `args`, and names of files where they are passed.
+#[test]
+fn hooks_are_taken() {
+    let text = include_str!("../../../.pre-commit-hooks.yaml");
+    let hooks: Vec<serde_json::Value> = serde_saphyr::from_str(text).expect("a list");
+    for hook in &hooks {
+        let mut line = words(hook["entry"].as_str().expect("a command"));
+        assert_eq!(line[0], "tortie");
+        line.extend(hook["args"].as_array().into_iter().flatten().filter_map(|a| a.as_str().map(ToOwned::to_owned)));
+        is_taken(&line, "a hook");
+    }
+    assert!(!hooks.is_empty());
+}
