@@ -4,13 +4,17 @@ use tortie_manifest::{Diagnostic, Disk, Expansion, LoadOptions, Loaded, load};
 
 use crate::arguments::Manifests;
 use crate::failure::Failure;
+use crate::progress::during;
 use crate::terminal;
 use tortie_analysis::snapshot::Snapshot;
+
+/// What is told of it while it goes on.
+pub(crate) const READING: &str = "reading manifests";
 
 /// Reads what `-f` names. Nothing is said yet.
 pub(crate) fn read(manifests: &Manifests) -> Loaded {
     let options = LoadOptions { namespace: manifests.namespace.as_str().into() };
-    load(&Disk, &manifests.files, &options)
+    during(READING, || load(&Disk, &manifests.files, &options))
 }
 
 /// Reads what `-f` names as a cluster that exists nowhere, and says what was found in it.
@@ -44,7 +48,7 @@ pub(crate) fn trusted(loaded: &Loaded, replicas: u32) -> Result<Snapshot, Failur
     if loaded.has_untrusted_policy() {
         return Err(Failure::Untrusted("a policy cannot be trusted as it is written, so no answer could be"));
     }
-    Ok(Snapshot::new(loaded, &Expansion { replicas, nodes: Vec::new() }))
+    Ok(during("putting policies in order", || Snapshot::new(loaded, &Expansion { replicas, nodes: Vec::new() })))
 }
 
 /// Says findings, each drawn over its text.

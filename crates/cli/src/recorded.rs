@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use tortie_flows::{BadLine, Population, Recording, read};
 
 use crate::failure::Failure;
+use crate::progress::during;
 use crate::terminal;
 use tortie_analysis::snapshot::Snapshot;
 
@@ -47,7 +48,7 @@ pub(crate) fn recording(path: &str, format: Option<Format>) -> Result<Recording,
         "-" => Box::new(std::io::stdin().lock()),
         path => Box::new(BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?)),
     };
-    let recording = read(input, format.map(Into::into)).map_err(unreadable)?;
+    let recording = during("reading flows", || read(input, format.map(Into::into))).map_err(unreadable)?;
     let name = if path == "-" { "standard input" } else { path };
     for BadLine { line, why } in recording.bad.iter().take(SHOWN) {
         terminal::say(format_args!("warning: {name}:{line} is not read: {why}"));

@@ -13,6 +13,7 @@ use tortie_manifest::{Disk, Entry, Expansion, Files, LoadOptions, Loaded, load};
 use super::arguments::Check;
 use super::{Found, look, many};
 use crate::failure::{Failure, Outcome};
+use crate::progress::during;
 use crate::terminal;
 
 /// The disk with some files as they would be.
@@ -42,7 +43,7 @@ pub(super) fn run(arguments: &Check, loaded: &Loaded, config: &Config, found: &[
         terminal::say("nothing that could be mended safely");
         return Ok(Outcome::Fine);
     }
-    verify(arguments, loaded, config, &findings, &fixed)?;
+    during("trying changes", || verify(arguments, loaded, config, &findings, &fixed))?;
     for file in &fixed {
         let name = file.file.name();
         if arguments.diff {

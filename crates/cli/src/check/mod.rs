@@ -14,6 +14,7 @@ use tortie_manifest::{Diagnostic, DiagnosticLine, Disk, Expansion, LoadOptions, 
 
 use self::arguments::{Check, CheckFormat, FailOn};
 use crate::failure::{Failure, Outcome};
+use crate::progress::during;
 use crate::{input, terminal};
 
 /// Something found: by validation, or by a lint.
@@ -67,10 +68,10 @@ pub(crate) fn run(arguments: &Check) -> Result<Outcome, Failure> {
     }
     let config = levels::read(arguments)?;
     let options = LoadOptions { namespace: arguments.namespace.as_str().into() };
-    let loaded = judge(&Disk, &arguments.files, &options);
+    let loaded = during(input::READING, || judge(&Disk, &arguments.files, &options));
     let unread: Vec<&Diagnostic> =
         loaded.diagnostics.iter().filter(|d| input::UNREAD.contains(&d.id.as_ref())).collect();
-    let found = look(&loaded, &config);
+    let found = during("looking for mistakes", || look(&loaded, &config));
     if arguments.fix || arguments.diff {
         return mend::run(arguments, &loaded, &config, &found);
     }

@@ -14,10 +14,13 @@ use std::io::{self, BufWriter, Write};
 use tortie_connectivity::{By, Connectivity, Opening, Pattern, Selection, View, WayIn, ways_in};
 
 use crate::failure::{Failure, Outcome};
-use crate::progress::Progress;
+use crate::progress::{Progress, during};
 use crate::{input, terminal};
 use arguments::Format;
 use machine::Source;
+
+/// What is told while all pairs are asked about.
+pub(crate) const COMPARING: &str = "asking who reaches whom";
 
 /// Pairs of more parties than this are for programs.
 const MOST_PARTIES: usize = 3_000;
@@ -26,8 +29,9 @@ pub(crate) fn run(arguments: &arguments::Connectivity) -> Result<Outcome, Failur
     let selection = selection(arguments)?;
     // The pods of a workload are alike; two are enough to ask about one and another.
     let snapshot = input::cluster(&arguments.manifests, 2)?;
-    let connectivity = Connectivity::of(&snapshot.index);
-    let openings = if arguments.exposure { exposure::chosen(&connectivity, &selection) } else { Vec::new() };
+    let connectivity = during(COMPARING, || Connectivity::of(&snapshot.index));
+    let chosen = || during("asking policies", || exposure::chosen(&connectivity, &selection));
+    let openings = if arguments.exposure { chosen() } else { Vec::new() };
     if snapshot.objects.pods.is_empty() && openings.is_empty() {
         return Err(Failure::message(
             "nobody to talk: there are no pods and no workloads in the input (--exposure tells what policies would do)",

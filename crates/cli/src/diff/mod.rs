@@ -14,8 +14,10 @@ use std::io::BufWriter;
 use tortie_connectivity::{Change, Connectivity, Difference};
 use tortie_flows::{Turn, judge};
 
+use crate::connectivity::COMPARING;
 use crate::connectivity::names::Names;
 use crate::failure::{Failure, Outcome};
+use crate::progress::during;
 use crate::{recorded, terminal};
 use arguments::{Diff, Format};
 use cause::Sides;
@@ -26,8 +28,8 @@ pub(crate) fn run(arguments: &Diff) -> Result<Outcome, Failure> {
         return breaks(arguments, path, breaks::Clusters { old: old.as_ref(), new: &new });
     }
     let Some(old) = old else { return Err(Failure::message("nothing to compare with")) };
-    let clusters = [&old, &new].map(|side| Connectivity::of(&side.snapshot.index));
-    let difference = Difference::between(&clusters[0], &clusters[1]);
+    let clusters = during(COMPARING, || [&old, &new].map(|side| Connectivity::of(&side.snapshot.index)));
+    let difference = during("comparing", || Difference::between(&clusters[0], &clusters[1]));
     let sides = Sides { old: &old, new: &new };
     let names = Names::of_all(&clusters);
     match arguments.output {
@@ -45,7 +47,7 @@ fn breaks(arguments: &Diff, path: &str, clusters: breaks::Clusters<'_>) -> Resul
     let recording = recorded::recording(path, arguments.format)?;
     let old = clusters.old.map(|side| recorded::population(&side.snapshot));
     let new = recorded::population(&clusters.new.snapshot);
-    let judged = judge(&recording, old.as_ref(), &new);
+    let judged = during("judging flows", || judge(&recording, old.as_ref(), &new));
     recorded::unanswered(judged.unresolved.iter().map(|(_, why)| why));
     if judged.at_odds > 0 {
         let flows = recorded::count(judged.at_odds as u64, "recorded flow");

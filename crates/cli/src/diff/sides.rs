@@ -9,6 +9,7 @@ use tortie_revision::{Repository, Tree};
 
 use super::arguments::Diff;
 use crate::failure::Failure;
+use crate::progress::during;
 use crate::{input, terminal};
 
 /// One of the clusters.
@@ -159,7 +160,7 @@ fn side(arguments: &Diff, source: &Source, said: &mut HashSet<String>) -> Result
             there.map(String::as_str).collect()
         }
     };
-    let mut loaded = load(source.files(), &paths, &options);
+    let mut loaded = during(input::READING, || load(source.files(), &paths, &options));
     // A folder in which there is nothing yet, or any more, is a beginning, or an end.
     if arguments.old.is_some() && matches!(&loaded.diagnostics[..], [only] if only.id == "no-manifests") {
         terminal::say(format_args!("note: there are no objects in {}", source.name()));

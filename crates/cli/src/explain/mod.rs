@@ -15,6 +15,7 @@ use std::io::{self, BufReader, BufWriter};
 
 use crate::arguments::{Explain, Format};
 use crate::failure::{Failure, Outcome};
+use crate::progress::during;
 use crate::{input, terminal};
 use tortie_analysis::backend::{Backend, Backends};
 use tortie_analysis::snapshot::Snapshot;
@@ -40,14 +41,14 @@ pub(crate) fn run(arguments: &Explain) -> Result<Outcome, Failure> {
     let namespace = &arguments.manifests.namespace;
     let name = |text: &str| Named::read(&snapshot, text, namespace).map_err(Failure::message);
     let flows = flows(&snapshot, &name(from)?, &name(to)?, &asked)?;
-    let out = match arguments.output {
+    let out = during("looking for the smallest change", || match arguments.output {
         Format::Text => flow::text(&snapshot, &flows),
         Format::Json => {
             let line =
                 |flow: &Flow| serde_json::to_string(&flow.line(&snapshot)).expect("an answer is plain data") + "\n";
             flows.iter().map(line).collect()
         }
-    };
+    });
     terminal::print(&out)?;
     Ok(Outcome::Fine)
 }

@@ -8,6 +8,7 @@ use tortie_flows::{Generated, Options, generate};
 use tortie_model::ObjectRef;
 
 use crate::failure::{Failure, Outcome};
+use crate::progress::during;
 use crate::recorded::{self, count};
 use crate::{input, terminal};
 use arguments::Generate;
@@ -16,7 +17,9 @@ pub(crate) fn run(arguments: &Generate) -> Result<Outcome, Failure> {
     let snapshot = input::cluster(&arguments.manifests, 2)?;
     let recording = recorded::recording(&arguments.flows, arguments.format)?;
     let population = recorded::population(&snapshot);
-    let generated = generate(&population, &recording, Options { all: arguments.all }).map_err(Failure::message)?;
+    let options = Options { all: arguments.all };
+    let generated = during("making policies", || generate(&population, &recording, options));
+    let generated = generated.map_err(Failure::message)?;
     recorded::unanswered(generated.uncovered.iter().map(|(_, why)| why));
     if generated.policies.is_empty() {
         return Err(Failure::message("no recorded connection needs a policy of a workload in the manifests"));

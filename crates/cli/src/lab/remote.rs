@@ -11,11 +11,17 @@ use super::lost;
 use crate::arguments::Format;
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
+use crate::progress::during;
 use crate::terminal::{self, ALLOW, DENY, FAINT, STRONG, WARN, styled};
 
 pub(crate) fn ask(which: &Which, request: &Request) -> Result<Reply, Failure> {
     let mut connection = Connection::open(&which.name).map_err(Failure::message)?;
     connection.ask(request).map_err(Failure::message)
+}
+
+/// The same of what can take long. Not for who enters namespaces afterwards.
+pub(crate) fn ask_patiently(which: &Which, what: &str, request: &Request) -> Result<Reply, Failure> {
+    during(what, || ask(which, request))
 }
 
 /// A lab of another version of tortie.
@@ -96,7 +102,8 @@ fn sources(files: &Files) -> Result<Vec<SourceFile>, Failure> {
 
 pub(crate) fn change(files: &Files, request: fn(Input) -> Request) -> Result<Outcome, Failure> {
     let request = request(Input { files: sources(files)?, namespace: files.namespace.clone() });
-    let Reply::Changed { lines, .. } = ask(&files.which, &request)? else { return Err(unexpected()) };
+    let reply = ask_patiently(&files.which, "waiting until it is in force", &request)?;
+    let Reply::Changed { lines, .. } = reply else { return Err(unexpected()) };
     for line in lines {
         terminal::print(&format!("{line}\n"))?;
     }
@@ -105,7 +112,8 @@ pub(crate) fn change(files: &Files, request: fn(Input) -> Request) -> Result<Out
 
 pub(crate) fn probe(arguments: &Probe) -> Result<Outcome, Failure> {
     let (from, to, probe) = (arguments.from.clone(), arguments.to.clone(), arguments.probe.clone());
-    let Reply::Probed(probed) = ask(&arguments.which, &Request::Probe { from, to, probe })? else {
+    let request = Request::Probe { from, to, probe };
+    let Reply::Probed(probed) = ask_patiently(&arguments.which, "sending packets", &request)? else {
         return Err(unexpected());
     };
     for one in &probed {

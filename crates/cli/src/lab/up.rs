@@ -13,6 +13,7 @@ use super::STAND_INS;
 use super::arguments::Up;
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
+use crate::progress::during;
 use crate::terminal::{self, STRONG, styled};
 
 /// A host beyond the cluster that every lab has.
@@ -40,7 +41,9 @@ pub(crate) fn run(arguments: &Up) -> Result<Outcome, Failure> {
     let mut options = NodeOptions::default();
     options.dataplane.own = !arguments.unprotected;
     let sandbox = Sandbox::enter().map_err(|refusal| super::refused(&refusal))?;
-    let mut session = Session::start_with(&sandbox, listener.name(), spec, store, options).map_err(Failure::Message)?;
+    let name = listener.name();
+    let session = during("starting pods and nodes", || Session::start_with(&sandbox, name, spec, store, options));
+    let mut session = session.map_err(Failure::Message)?;
     let (nodes, pods) = session.size();
     terminal::say(STAND_INS);
     terminal::say(format_args!("lab {} is up: {nodes} nodes, {pods} pods", styled(STRONG, listener.name())));

@@ -6,13 +6,14 @@ use tortie_lab::control::{BlameLine, NodeVerified, PolicyPlace, Reply, Request, 
 
 use super::arguments::Verify;
 use super::flows::place;
-use super::remote::{ask, unexpected};
+use super::remote::{ask_patiently, unexpected};
 use crate::arguments::Format;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::{self, ALLOW, DENY, FAINT, STRONG, styled, wrapped};
 
 pub(crate) fn run(arguments: &Verify) -> Result<Outcome, Failure> {
-    let Reply::Verified(nodes) = ask(&arguments.which, &Request::Verify)? else { return Err(unexpected()) };
+    let reply = ask_patiently(&arguments.which, "proving", &Request::Verify)?;
+    let Reply::Verified(nodes) = reply else { return Err(unexpected()) };
     for node in &nodes {
         terminal::print(&match arguments.output {
             Format::Json => format!("{}\n", serde_json::to_string(node).expect("a report is plain data")),

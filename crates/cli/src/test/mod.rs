@@ -16,6 +16,7 @@ use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
 use crate::matrix;
 use crate::play::{Interrupted, Means};
+use crate::progress::during;
 use crate::terminal;
 
 /// A case that was played, or could not be.
@@ -103,7 +104,9 @@ fn read(arguments: &Test) -> Result<Vec<Arc<Case>>, Failure> {
     let mut all = Vec::new();
     let mut unreadable = false;
     for path in &arguments.paths {
-        let Cases { cases, diagnostics } = open(&Disk, path, &options);
+        let cases = || open(&Disk, path, &options);
+        // Packets take a process that never had a thread.
+        let Cases { cases, diagnostics } = if arguments.lab { cases() } else { during("reading cases", cases) };
         say_all(diagnostics.iter().chain(cases.iter().flat_map(|c| &c.diagnostics)));
         unreadable |= cases.is_empty() || !diagnostics.is_empty();
         all.extend(cases.into_iter().map(Arc::new));
@@ -129,23 +132,30 @@ fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, F
     }
     let mut places = case.steps.iter().map(|s| s.place.as_ref().map(tortie_manifest::Place::line));
     let mut last = started;
-    let ended = means.play(case, |scene, report, store| {
-        if format == TestFormat::Json {
-            let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
-            terminal::print(&report.observations.iter().map(line).collect::<String>())?;
-        }
-        played.steps.push(Step {
-            name: report.step.clone(),
-            line: places.next().flatten(),
-            probes: report.observations.len(),
-            sent: report.observations.iter().filter(|o| o.kernel.is_some()).count(),
-            lost_records: report.lost_records,
-            failed: failed(scene, report, store),
-            took: last.elapsed(),
-        });
-        last = Instant::now();
-        Ok(())
-    });
+    let mut work = || {
+        means.play(case, |scene, report, store| {
+            if format == TestFormat::Json {
+                let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
+                terminal::print(&report.observations.iter().map(line).collect::<String>())?;
+            }
+            played.steps.push(Step {
+                name: report.step.clone(),
+                line: places.next().flatten(),
+                probes: report.observations.len(),
+                sent: report.observations.iter().filter(|o| o.kernel.is_some()).count(),
+                lost_records: report.lost_records,
+                failed: failed(scene, report, store),
+                took: last.elapsed(),
+            });
+            last = Instant::now();
+            Ok(())
+        })
+    };
+    let ended = match (means, format) {
+        // Nothing is said before it is over, and a case without packets says nothing of its steps.
+        (Means::Memory, TestFormat::Text | TestFormat::Junit) => during("playing", work),
+        _ => work(),
+    };
     played.broken = match ended {
         // Silence is no evidence.
         Ok(()) if played.probes() == 0 => Some("nothing to probe: it takes two pods, and a case that asks".to_owned()),
