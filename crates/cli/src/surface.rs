@@ -94,3 +94,12 @@ fn hooks_are_taken() {
     }
     assert!(!hooks.is_empty());
 }
+
+/// The command lines of the page about CI servers, editors, kubectl and packages.
+#[test]
+fn the_page_shows_lines_that_are_taken() {
+    let page = include_str!("../../../docs/ecosystem.md");
+    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let shown: usize = blocks.map(|block| all_taken(block, "docs/ecosystem.md")).sum();
+    assert!(shown >= 14, "only {shown} are found");
+}

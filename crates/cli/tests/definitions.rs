@@ -207,6 +207,78 @@ fn hooks_have_what_pre_commit_asks_for() {
     }
 }
 
+/// Blocks of a language on the page about all this.
+fn blocks(language: &str) -> Vec<String> {
+    let page = text("docs/ecosystem.md");
+    let begin = format!("```{language}\n");
+    page.split(&begin).skip(1).map(|rest| rest.split("```").next().expect("its end").to_owned()).collect()
+}
+
+/// Workflows and hooks that the page shows use what is defined.
+#[test]
+fn the_page_uses_what_is_defined() {
+    let (mut used, mut hooks) = (0, 0);
+    let action = yaml(&text("action.yml"));
+    let inputs = keys(&action["inputs"]);
+    let ids: Vec<Value> = yaml(&text(".pre-commit-hooks.yaml"))
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|hook| hook["id"].clone())
+        .collect();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for block in blocks("yaml") {
+        let value = yaml(&block);
+        let steps = list(&value["jobs"]["policies"]["steps"]);
+        for step in steps.iter().filter(|step| step["uses"].as_str().is_some_and(|u| u.contains("/tortie@"))) {
+            assert_eq!(step["uses"], "tortie-dev/tortie@main");
+            let with = keys(&step["with"]);
+            assert!(with.is_subset(&inputs), "{with:?}");
+            used += 1;
+        }
+        for output in named(&block, ".outputs.") {
+            assert!(!action["outputs"][&output].is_null(), "the action has no output {output}");
+        }
+        for hook in list(&value["repos"]).iter().flat_map(|repo| list(&repo["hooks"])) {
+            assert!(ids.contains(&hook["id"]), "{hook}");
+            hooks += 1;
+        }
+    }
+    assert_eq!((used, hooks), (5, 2));
+    // Inputs are told in a table.
+    let page = text("docs/ecosystem.md");
+    assert!(inputs.iter().all(|input| page.contains(&format!("| `{input}` |"))), "{inputs:?}");
+}
+
+/// What the page says of schemas: where they are, and what they take.
+#[test]
+fn the_page_names_every_schema() {
+    let page = text("docs/ecosystem.md");
+    let mut rows = BTreeSet::new();
+    for entry in fs::read_dir(root().join("docs/schemas")).expect("a folder") {
+        let file = entry.expect("an entry").file_name().into_string().expect("text");
+        let schema: Value = serde_json::from_str(&text(&format!("docs/schemas/{file}"))).expect("JSON");
+        let name = file.strip_suffix(".json").expect("JSON");
+        rows.insert(format!("| [{name}](schemas/{file}) | {} |", schema["title"].as_str().expect("text")));
+    }
+    let told = page.lines().filter(|line| line.contains("](schemas/")).map(ToOwned::to_owned).collect();
+    assert_eq!(rows, told);
+    let mut addresses = 0;
+    for rest in page.split(concat!(env!("CARGO_PKG_REPOSITORY"), "/raw/main/")).skip(1) {
+        let path: String = rest.chars().take_while(|c| !c.is_whitespace() && *c != '"').collect();
+        let schema: Value = serde_json::from_str(&text(&path)).expect("JSON");
+        assert_eq!(schema["$id"], format!("{}/raw/main/{path}", env!("CARGO_PKG_REPOSITORY")));
+        addresses += 1;
+    }
+    assert_eq!(addresses, 3);
+    for (language, name, begins) in [("yaml", "case", "# yaml-language-server"), ("toml", "config", "#:schema")] {
+        let schema: Value = serde_json::from_str(&text(&format!("docs/schemas/{name}.json"))).expect("JSON");
+        let block = blocks(language).into_iter().find(|block| block.starts_with(begins)).expect(begins);
+        let value: Value = if language == "yaml" { yaml(&block) } else { toml::from_str(&block).expect("TOML") };
+        assert!(jsonschema::is_valid(&schema, &value), "{block}");
+    }
+}
+
 /// Targets by what krew calls their systems.
 fn targets() -> BTreeMap<&'static str, &'static str> {
     [
