@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::calico;
 use crate::{
-    EndpointSlice, Gateway, HttpRoute, Ingress, Kind, Labels, Meta, Namespace, NetworkPolicy, Node, ObjectRef, Pod,
-    ReferenceGrant, Service, Workload,
+    ClusterPolicy, EndpointSlice, Gateway, HttpRoute, Ingress, Kind, Labels, Meta, Namespace, NetworkPolicy, Node,
+    ObjectRef, Pod, ReferenceGrant, Service, ServiceAccount, Workload,
 };
 
 /// An object of one of the kinds that tortie reads.
@@ -32,12 +33,29 @@ pub enum Object {
     HttpRoute(HttpRoute),
     /// Leave to refer across namespaces.
     ReferenceGrant(ReferenceGrant),
+    /// A service account.
+    ServiceAccount(ServiceAccount),
+    /// A NetworkPolicy or GlobalNetworkPolicy of Calico.
+    CalicoPolicy(Arc<calico::Policy>),
+    /// A policy to try out.
+    Staged(Arc<calico::Staged>),
+    /// A tier.
+    Tier(calico::Tier),
+    /// A NetworkSet or GlobalNetworkSet.
+    NetworkSet(calico::NetworkSet),
+    /// A profile.
+    Profile(calico::Profile),
+    /// A host endpoint.
+    HostEndpoint(calico::HostEndpoint),
+    /// A policy of the cluster's administrators.
+    ClusterPolicy(Arc<ClusterPolicy>),
 }
 
 impl Object {
     /// Its kind.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
+        let scoped = |meta: &Meta, here, global| if meta.namespace.is_empty() { global } else { here };
         match self {
             Self::Namespace(_) => Kind::Namespace,
             Self::Node(_) => Kind::Node,
@@ -50,30 +68,85 @@ impl Object {
             Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HTTPRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::ServiceAccount(_) => Kind::ServiceAccount,
+            Self::CalicoPolicy(p) => scoped(&p.meta, Kind::CalicoNetworkPolicy, Kind::GlobalNetworkPolicy),
+            Self::Staged(s) => match &s.policy {
+                calico::StagedPolicy::Calico(p) => {
+                    scoped(&p.meta, Kind::StagedNetworkPolicy, Kind::StagedGlobalNetworkPolicy)
+                }
+                calico::StagedPolicy::Kubernetes(_) => Kind::StagedKubernetesNetworkPolicy,
+            },
+            Self::Tier(_) => Kind::Tier,
+            Self::NetworkSet(s) => scoped(&s.meta, Kind::NetworkSet, Kind::GlobalNetworkSet),
+            Self::Profile(_) => Kind::Profile,
+            Self::HostEndpoint(_) => Kind::HostEndpoint,
+            Self::ClusterPolicy(p) => p.kind,
         }
     }
 
     /// Which object it is.
     #[must_use]
     pub fn reference(&self) -> ObjectRef {
-        let of = |meta: &Meta| ObjectRef {
-            kind: self.kind(),
-            namespace: Some(Arc::clone(&meta.namespace)),
-            name: Arc::clone(&meta.name),
+        let kind = self.kind();
+        let (namespace, name) = match self {
+            Self::Namespace(n) => (None, n.name()),
+            Self::Workload(w) => return w.reference.clone(),
+            _ => {
+                let meta = self.meta().expect("namespaces and workloads are told above");
+                (kind.is_namespaced().then_some(&meta.namespace), &meta.name)
+            }
         };
-        match self {
-            Self::Namespace(n) => ObjectRef { kind: Kind::Namespace, namespace: None, name: Arc::clone(n.name()) },
-            Self::Node(n) => ObjectRef { kind: Kind::Node, namespace: None, name: Arc::clone(&n.meta.name) },
-            Self::Pod(p) => of(&p.meta),
-            Self::Service(s) => of(&s.meta),
-            Self::NetworkPolicy(p) => of(&p.meta),
-            Self::EndpointSlice(o) => of(&o.meta),
-            Self::Ingress(o) => of(&o.meta),
-            Self::Gateway(o) => of(&o.meta),
-            Self::HttpRoute(o) => of(&o.meta),
-            Self::ReferenceGrant(o) => of(&o.meta),
-            Self::Workload(w) => w.reference.clone(),
-        }
+        ObjectRef { kind, namespace: namespace.cloned(), name: name.clone() }
+    }
+
+    /// Its metadata; `None` for a namespace, which holds its own.
+    #[must_use]
+    pub fn meta(&self) -> Option<&Meta> {
+        Some(match self {
+            Self::Namespace(_) => return None,
+            Self::Node(o) => &o.meta,
+            Self::Pod(o) => &o.meta,
+            Self::Service(o) => &o.meta,
+            Self::Workload(o) => &o.meta,
+            Self::NetworkPolicy(o) => &o.meta,
+            Self::EndpointSlice(o) => &o.meta,
+            Self::Ingress(o) => &o.meta,
+            Self::Gateway(o) => &o.meta,
+            Self::HttpRoute(o) => &o.meta,
+            Self::ReferenceGrant(o) => &o.meta,
+            Self::ServiceAccount(o) => &o.meta,
+            Self::CalicoPolicy(o) => &o.meta,
+            Self::Staged(o) => o.meta(),
+            Self::Tier(o) => &o.meta,
+            Self::NetworkSet(o) => &o.meta,
+            Self::Profile(o) => &o.meta,
+            Self::HostEndpoint(o) => &o.meta,
+            Self::ClusterPolicy(o) => &o.meta,
+        })
+    }
+
+    fn meta_mut(&mut self) -> Option<&mut Meta> {
+        Some(match self {
+            Self::Namespace(_) => return None,
+            Self::Node(o) => &mut o.meta,
+            Self::Pod(o) => &mut o.meta,
+            Self::Service(o) => &mut o.meta,
+            Self::Workload(o) => &mut o.meta,
+            Self::NetworkPolicy(o) => &mut Arc::make_mut(o).meta,
+            Self::EndpointSlice(o) => &mut o.meta,
+            Self::Ingress(o) => &mut o.meta,
+            Self::Gateway(o) => &mut o.meta,
+            Self::HttpRoute(o) => &mut o.meta,
+            Self::ReferenceGrant(o) => &mut o.meta,
+            Self::ServiceAccount(o) => &mut o.meta,
+            Self::CalicoPolicy(o) => &mut Arc::make_mut(o).meta,
+            Self::Staged(o) => Arc::make_mut(o).meta_mut(),
+            Self::Tier(o) => &mut o.meta,
+            Self::NetworkSet(o) => &mut o.meta,
+            Self::Profile(o) => &mut o.meta,
+            Self::HostEndpoint(o) => &mut o.meta,
+            Self::ClusterPolicy(o) => &mut Arc::make_mut(o).meta,
+        })
     }
 
     /// Its labels (a workload's own, not those of its pods).
@@ -81,34 +154,17 @@ impl Object {
     pub fn labels(&self) -> &Labels {
         match self {
             Self::Namespace(n) => n.labels(),
-            Self::Node(n) => &n.meta.labels,
-            Self::Pod(p) => &p.meta.labels,
-            Self::Service(s) => &s.meta.labels,
-            Self::NetworkPolicy(p) => &p.meta.labels,
-            Self::EndpointSlice(o) => &o.meta.labels,
-            Self::Ingress(o) => &o.meta.labels,
-            Self::Gateway(o) => &o.meta.labels,
-            Self::HttpRoute(o) => &o.meta.labels,
-            Self::ReferenceGrant(o) => &o.meta.labels,
-            Self::Workload(w) => &w.meta.labels,
+            _ => &self.meta().expect("only a namespace holds its own").labels,
         }
     }
 
     /// The same object with other labels.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Self {
-        match &mut self {
-            Self::Namespace(n) => *n = Namespace::new(n.name(), &labels),
-            Self::Node(n) => n.meta.labels = labels,
-            Self::Pod(p) => p.meta.labels = labels,
-            Self::Service(s) => s.meta.labels = labels,
-            Self::NetworkPolicy(p) => Arc::make_mut(p).meta.labels = labels,
-            Self::EndpointSlice(o) => o.meta.labels = labels,
-            Self::Ingress(o) => o.meta.labels = labels,
-            Self::Gateway(o) => o.meta.labels = labels,
-            Self::HttpRoute(o) => o.meta.labels = labels,
-            Self::ReferenceGrant(o) => o.meta.labels = labels,
-            Self::Workload(w) => w.meta.labels = labels,
+        if let Self::Namespace(n) = &mut self {
+            *n = n.with_labels(&labels);
+        } else if let Some(meta) = self.meta_mut() {
+            meta.labels = labels;
         }
         self
     }

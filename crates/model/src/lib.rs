@@ -6,10 +6,12 @@
 
 mod any;
 pub mod calico;
+mod cluster;
 mod entry;
 mod labels;
 mod net;
 mod object;
+mod order;
 mod policy;
 mod port;
 mod selector;
@@ -18,6 +20,7 @@ mod template;
 mod workload;
 
 pub use any::Object;
+pub use cluster::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterPort, ClusterRule, ClusterTier};
 pub use entry::{
     AllowedRoutes, Gateway, HttpRoute, Ingress, IngressRoute, Listener, ReferenceGrant, RouteBackend, RouteParent,
     ServiceBackend, ServicePortRef,
@@ -25,9 +28,10 @@ pub use entry::{
 pub use labels::Labels;
 pub use net::{Family, IpBlock, canonical};
 pub use object::{Kind, Meta, ObjectRef, ObjectRefError};
+pub use order::Order;
 pub use policy::{NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec};
 pub use port::{ContainerPort, Direction, IpProtocol, Protocol, Traffic};
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use service::{Endpoint, EndpointPort, EndpointSlice, Service, ServicePort, ServiceType, TargetPort};
 pub use template::{PodTemplate, Workload};
-pub use workload::{Namespace, Node, Phase, Pod};
+pub use workload::{Namespace, Node, Phase, Pod, ServiceAccount};

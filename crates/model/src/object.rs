@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Labels;
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident $namespaced:literal $version:literal $(| $other:literal)*;)*) => {
+    ($($(#[$doc:meta])* $name:ident $(= $written:literal)? $namespaced:literal $version:literal $(| $other:literal)*;)*) => {
         /// The kinds that tortie knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Kind { $($(#[$doc])* $name,)* }
@@ -14,10 +14,16 @@ macro_rules! kinds {
             /// All kinds.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The name as in `kind:`.
+            /// The name that no other kind has: that of `kind:`, but for kinds that two APIs call alike.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// What stands in `kind:`.
+            #[must_use]
+            pub fn written(self) -> &'static str {
+                match self { $(Self::$name => [$($written,)? stringify!($name)][0],)* }
             }
 
             /// Whether objects of the kind live in a namespace.
@@ -76,6 +82,34 @@ kinds! {
     HTTPRoute true "gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1";
     /// Leave for routes of other namespaces to lead to Services of this one.
     ReferenceGrant true "gateway.networking.k8s.io/v1beta1" | "gateway.networking.k8s.io/v1";
+    /// As whom the containers of a pod act.
+    ServiceAccount true "v1";
+    /// Calico's NetworkPolicy, which it calls as Kubernetes calls its own.
+    CalicoNetworkPolicy = "NetworkPolicy" true "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// Calico's policy outside namespaces.
+    GlobalNetworkPolicy false "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// A Calico NetworkPolicy to try out.
+    StagedNetworkPolicy true "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// A Calico GlobalNetworkPolicy to try out.
+    StagedGlobalNetworkPolicy false "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// A Kubernetes NetworkPolicy to try out.
+    StagedKubernetesNetworkPolicy true "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// An order among policies, of Calico.
+    Tier false "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// Addresses with labels, of Calico.
+    NetworkSet true "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// The same outside namespaces.
+    GlobalNetworkSet false "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// What Calico decides when no policy does.
+    Profile false "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// An interface of a node, as Calico's policies see it.
+    HostEndpoint false "projectcalico.org/v3" | "crd.projectcalico.org/v1";
+    /// Policy of the cluster's administrators.
+    ClusterNetworkPolicy false "policy.networking.k8s.io/v1alpha2";
+    /// What became ClusterNetworkPolicy of tier Admin.
+    AdminNetworkPolicy false "policy.networking.k8s.io/v1alpha1";
+    /// What became ClusterNetworkPolicy of tier Baseline.
+    BaselineAdminNetworkPolicy false "policy.networking.k8s.io/v1alpha1";
 }
 
 impl Kind {
@@ -100,10 +134,24 @@ impl Kind {
         Self::ALL.iter().copied().find(|k| k.as_str() == kind)
     }
 
-    /// The kind of this API version and name.
+    /// The kind of this API version and `kind:`.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|k| k.as_str() == kind && k.api_versions().contains(&api_version))
+        Self::ALL.iter().copied().find(|k| k.written() == kind && k.api_versions().contains(&api_version))
+    }
+
+    /// Whether its objects are policies that are enforced.
+    #[must_use]
+    pub const fn is_policy(self) -> bool {
+        matches!(
+            self,
+            Self::NetworkPolicy
+                | Self::CalicoNetworkPolicy
+                | Self::GlobalNetworkPolicy
+                | Self::ClusterNetworkPolicy
+                | Self::AdminNetworkPolicy
+                | Self::BaselineAdminNetworkPolicy
+        )
     }
 }
 
@@ -211,7 +259,9 @@ mod tests {
     #[test]
     fn kinds_are_found_by_version_and_name() {
         assert_eq!(Kind::of("networking.k8s.io/v1", "NetworkPolicy"), Some(Kind::NetworkPolicy));
-        assert_eq!(Kind::of("projectcalico.org/v3", "NetworkPolicy"), None);
+        assert_eq!(Kind::of("projectcalico.org/v3", "NetworkPolicy"), Some(Kind::CalicoNetworkPolicy));
+        assert_eq!(Kind::of("projectcalico.org/v3", "CalicoNetworkPolicy"), None);
+        assert_eq!(Kind::CalicoNetworkPolicy.written(), "NetworkPolicy");
         assert_eq!(Kind::of("gateway.networking.k8s.io/v1beta1", "HTTPRoute"), Some(Kind::HTTPRoute));
         assert_eq!(ObjectRef::namespaced(Kind::Pod, "a", "b").to_string(), "Pod/a/b");
     }

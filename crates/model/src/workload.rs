@@ -1,5 +1,6 @@
 //! Namespaces, nodes and pods.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,13 +12,32 @@ use crate::{ContainerPort, Labels, Meta, ObjectRef};
 pub struct Namespace {
     name: Arc<str>,
     labels: Labels,
+    accounts: Arc<BTreeMap<Arc<str>, Labels>>,
 }
 
 impl Namespace {
     /// A namespace; its own name is set as label whatever `labels` says.
     #[must_use]
     pub fn new(name: &str, labels: &Labels) -> Self {
-        Self { name: name.into(), labels: labels.with(METADATA_NAME, name) }
+        Self { name: name.into(), labels: labels.with(METADATA_NAME, name), accounts: Arc::default() }
+    }
+
+    /// The same namespace with other labels, but for its own name.
+    #[must_use]
+    pub fn with_labels(&self, labels: &Labels) -> Self {
+        Self { labels: labels.with(METADATA_NAME, &self.name), ..self.clone() }
+    }
+
+    /// The same namespace with these service accounts, by name: policies ask a pod for the labels of its own.
+    #[must_use]
+    pub fn with_accounts(&self, accounts: Arc<BTreeMap<Arc<str>, Labels>>) -> Self {
+        Self { accounts, ..self.clone() }
+    }
+
+    /// Its service accounts with their labels; those that nobody defined have none.
+    #[must_use]
+    pub const fn accounts(&self) -> &Arc<BTreeMap<Arc<str>, Labels>> {
+        &self.accounts
     }
 
     /// Its name.
@@ -31,6 +51,13 @@ impl Namespace {
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
+}
+
+/// As whom the containers of pods act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Name, namespace, labels.
+    pub meta: Meta,
 }
 
 /// A node.

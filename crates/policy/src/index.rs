@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{Direction, Family, Namespace, Node, ObjectRef, Pod, canonical};
+use tortie_model::{Direction, Family, Namespace, Node, ObjectRef, Order, Pod, canonical};
 use tortie_persistent::{Changed, Map};
 
-use crate::rule::{EndAction, NamespaceMatch, Order, Policy, Tier};
+use crate::rule::{EndAction, NamespaceMatch, Policy, Tier};
 use crate::side::Side;
 use crate::stack::{Stack, TierStack};
 

@@ -27,9 +27,9 @@ pub use nearest::{NearMiss, PeerMiss, PortMiss};
 pub use networkpolicy::{NETWORK_POLICY_ORDER, fail_closed, network_policy};
 pub use regions::{Regions, Scope};
 pub use rule::{
-    Action, Detail, EndAction, EndpointSelector, NamespaceMatch, Order, Peer, Peers, Policy, PortMatch, Ports, Rule,
-    Tier,
+    Action, Detail, EndAction, EndpointSelector, NamespaceMatch, Peer, Peers, Policy, PortMatch, Ports, Rule, Tier,
 };
 pub use side::Side;
 pub use stack::{By, NamedPort, NamedPorts, Outcome, Position, RuleRef, Stack, TierStack, Verdict};
+pub use tortie_model::Order;
 pub use verdict::{FlowVerdict, Half, PairVerdict, Shortcut};

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use tortie_model::{LabelSelector, NetworkPolicy, ObjectRef, PeerRule, PolicyPeer, PolicyPort, PortSpec};
+use tortie_model::{LabelSelector, NetworkPolicy, ObjectRef, Order, PeerRule, PolicyPeer, PolicyPort, PortSpec};
 
-use crate::rule::{
-    Action, Detail, EndpointSelector, NamespaceMatch, Order, Peer, Peers, Policy, PortMatch, Ports, Rule,
-};
+use crate::rule::{Action, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, Policy, PortMatch, Ports, Rule};
 
 /// Where a NetworkPolicy stands in tier `default` (`libcalico-go`, `names.KubernetesNetworkPolicyOrder`).
 pub const NETWORK_POLICY_ORDER: f64 = 1000.0;
