@@ -1,13 +1,17 @@
 //! The objects of a cluster, indexed for the questions that policy asks; fed by deltas.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{Direction, Family, Namespace, Node, ObjectRef, Order, Pod, canonical};
+use tortie_model::calico::NetworkSet;
+use tortie_model::{Direction, EndpointSlice, Family, Kind, Namespace, Node, ObjectRef, Order, Pod, canonical};
 use tortie_persistent::{Changed, Map};
 
+use crate::own::Own;
+use crate::references::{self, World};
 use crate::rule::{EndAction, NamespaceMatch, Policy, Tier};
 use crate::side::Side;
 use crate::stack::{Stack, TierStack};
@@ -69,6 +73,14 @@ pub enum Delta {
     Tier(Tier),
     /// A tier is gone.
     TierRemoved(Arc<str>),
+    /// A set of addresses is there, so.
+    NetworkSet(Box<NetworkSet>),
+    /// A set of addresses is gone.
+    NetworkSetRemoved(ObjectRef),
+    /// A part of the addresses behind a Service is there, so.
+    EndpointSlice(Box<EndpointSlice>),
+    /// A part of the addresses behind a Service is gone.
+    EndpointSliceRemoved(ObjectRef),
 }
 
 /// How policies are sorted within a tier.
@@ -86,7 +98,11 @@ pub struct Index {
     nodes: Map<Arc<str>, Arc<Node>>,
     node_ips: Map<IpAddr, Arc<str>>,
     tiers: Map<Arc<str>, Tier>,
+    sets: Map<ObjectRef, Arc<NetworkSet>>,
+    slices: Map<ObjectRef, Arc<EndpointSlice>>,
     policies: Map<ObjectRef, Arc<Policy>>,
+    /// Policies that refer to other objects, as they were given: without the addresses of those.
+    written: Map<ObjectRef, Arc<Policy>>,
     /// Policies whose subject is one namespace, by that namespace.
     by_namespace: Map<Arc<str>, Arc<BTreeMap<PolicyKey, Arc<Policy>>>>,
     /// All others.
@@ -95,7 +111,6 @@ pub struct Index {
 
 impl Default for Index {
     fn default() -> Self {
-        let default = Tier::default_tier();
         Self {
             namespaces: Map::new(),
             implied: BTreeSet::new(),
@@ -103,8 +118,11 @@ impl Default for Index {
             owners: Map::new(),
             nodes: Map::new(),
             node_ips: Map::new(),
-            tiers: [(default.name.clone(), default)].into(),
+            tiers: Tier::built_in().map(|tier| (tier.name.clone(), tier)).into(),
+            sets: Map::new(),
+            slices: Map::new(),
             policies: Map::new(),
+            written: Map::new(),
             by_namespace: Map::new(),
             cluster_wide: Arc::default(),
         }
@@ -144,7 +162,11 @@ impl Index {
                 let name = ns.name().clone();
                 self.implied.remove(&name);
                 let old = self.namespaces.insert(name.clone(), Arc::new(ns));
-                old.as_ref() != self.namespaces.get(&name)
+                let changed = old.as_ref() != self.namespaces.get(&name);
+                if changed {
+                    self.namespace_of_sets_changed(&name, old.as_deref());
+                }
+                changed
             }
             Delta::NamespaceRemoved(name) => self.remove_namespace(&name),
             Delta::Pod(pod) => self.put_pod(*pod),
@@ -164,27 +186,119 @@ impl Index {
                 }
                 self.take_node(&name);
                 self.node_ips.extend(node.addresses.iter().map(|ip| (canonical(*ip), name.clone())));
-                self.nodes.insert(name, Arc::new(node));
+                let node = Arc::new(node);
+                self.nodes.insert(name, node.clone());
+                self.follow(references::Changed::Node(&node));
                 true
             }
             Delta::NodeRemoved(name) => self.take_node(&name),
-            Delta::Policy(policy) => {
-                if self.policies.get(&policy.object).is_some_and(|p| **p == *policy) {
-                    return false;
-                }
-                self.take_policy(&policy.object);
-                let policy = Arc::from(policy);
-                self.list_for(&policy).insert((policy.order, policy.tie_break()), policy.clone());
-                self.policies.insert(policy.object.clone(), policy);
-                true
+            Delta::Policy(policy) => self.put_policy(Arc::from(policy)),
+            Delta::PolicyRemoved(object) => {
+                self.written.remove(&object);
+                self.take_policy(&object)
             }
-            Delta::PolicyRemoved(object) => self.take_policy(&object),
             Delta::Tier(tier) => {
                 let changed = self.tiers.get(&tier.name) != Some(&tier);
                 self.tiers.insert(tier.name.clone(), tier);
                 changed
             }
-            Delta::TierRemoved(name) => self.tiers.remove(&name).is_some(),
+            Delta::TierRemoved(name) => {
+                // Those that are there without being written come back as they are then.
+                let built_in = Tier::built_in().into_iter().find(|tier| tier.name == name);
+                match built_in {
+                    Some(tier) => self.apply(Delta::Tier(tier)),
+                    None => self.tiers.remove(&name).is_some(),
+                }
+            }
+            Delta::NetworkSet(set) => self.put_set(Arc::from(set)),
+            Delta::NetworkSetRemoved(object) => {
+                let gone = self.sets.remove(&object);
+                gone.iter().for_each(|set| self.set_changed(set));
+                gone.is_some()
+            }
+            Delta::EndpointSlice(slice) => self.put_slice(Arc::from(slice)),
+            Delta::EndpointSliceRemoved(object) => {
+                let gone = self.slices.remove(&object);
+                gone.iter().for_each(|slice| self.slice_changed(slice));
+                gone.is_some()
+            }
+        }
+    }
+
+    fn put_policy(&mut self, policy: Arc<Policy>) -> bool {
+        if !policy.refers() {
+            self.written.remove(&policy.object);
+            return self.put_settled(policy);
+        }
+        let settled = self.world().settle(&policy);
+        self.written.insert(policy.object.clone(), policy);
+        self.put_settled(Arc::new(settled))
+    }
+
+    fn put_settled(&mut self, policy: Arc<Policy>) -> bool {
+        if self.policies.get(&policy.object).is_some_and(|p| **p == *policy) {
+            return false;
+        }
+        self.take_policy(&policy.object);
+        self.list_for(&policy).insert((policy.order, policy.tie_break()), policy.clone());
+        self.policies.insert(policy.object.clone(), policy);
+        true
+    }
+
+    const fn world(&self) -> World<'_> {
+        World { namespaces: &self.namespaces, nodes: &self.nodes, sets: &self.sets, slices: &self.slices }
+    }
+
+    /// Settles anew the policies that something else than pods and namespaces concerns.
+    fn follow(&mut self, changed: references::Changed<'_>) {
+        let concerned: Vec<_> = self.written.values().filter(|p| p.concerns(changed)).cloned().collect();
+        for policy in concerned {
+            let settled = self.world().settle(&policy);
+            self.put_settled(Arc::new(settled));
+        }
+    }
+
+    fn put_set(&mut self, set: Arc<NetworkSet>) -> bool {
+        let kind = if set.meta.namespace.is_empty() { Kind::GlobalNetworkSet } else { Kind::NetworkSet };
+        let namespace = kind.is_namespaced().then(|| set.meta.namespace.clone());
+        let object = ObjectRef { kind, namespace, name: set.meta.name.clone() };
+        let old = self.sets.insert(object, set.clone());
+        if old.as_ref() == Some(&set) {
+            return false;
+        }
+        if kind.is_namespaced() {
+            self.imply_namespace(&set.meta.namespace);
+        }
+        old.iter().chain([&set]).for_each(|set| self.set_changed(set));
+        true
+    }
+
+    fn set_changed(&mut self, set: &NetworkSet) {
+        let namespace = self.namespaces.get(&set.meta.namespace).cloned();
+        self.follow(references::Changed::Set(set, namespace.as_deref()));
+    }
+
+    fn namespace_of_sets_changed(&mut self, name: &Arc<str>, old: Option<&Namespace>) {
+        let here: Vec<_> = self.sets.values().filter(|set| set.meta.namespace == *name).cloned().collect();
+        for set in here {
+            self.follow(references::Changed::Set(&set, old));
+            self.set_changed(&set);
+        }
+    }
+
+    fn put_slice(&mut self, slice: Arc<EndpointSlice>) -> bool {
+        let object = ObjectRef::namespaced(Kind::EndpointSlice, &slice.meta.namespace, &slice.meta.name);
+        let old = self.slices.insert(object, slice.clone());
+        if old.as_ref() == Some(&slice) {
+            return false;
+        }
+        old.iter().chain([&slice]).for_each(|slice| self.slice_changed(slice));
+        true
+    }
+
+    fn slice_changed(&mut self, slice: &EndpointSlice) {
+        if let Some(name) = &slice.service {
+            self.follow(references::Changed::Service { namespace: &slice.meta.namespace, name });
         }
     }
 
@@ -201,11 +315,18 @@ impl Index {
     }
 
     fn remove_namespace(&mut self, name: &Arc<str>) -> bool {
-        let known = self.namespaces.remove(name).is_some() && !self.implied.remove(name);
-        if self.has_pods(name) {
+        let old = self.namespaces.remove(name);
+        let known = old.is_some() && !self.implied.remove(name);
+        if self.is_named(name) {
             self.imply_namespace(name);
         }
+        self.namespace_of_sets_changed(name, old.as_deref());
         known
+    }
+
+    /// Whether an object is in a namespace.
+    fn is_named(&self, namespace: &Arc<str>) -> bool {
+        self.has_pods(namespace) || self.sets.values().any(|set| set.meta.namespace == *namespace)
     }
 
     fn has_pods(&self, namespace: &Arc<str>) -> bool {
@@ -234,7 +355,7 @@ impl Index {
     }
 
     fn forget_implied(&mut self, name: &Arc<str>) {
-        if self.implied.contains(name) && !self.has_pods(name) {
+        if self.implied.contains(name) && !self.is_named(name) {
             self.implied.remove(name);
             self.namespaces.remove(name);
         }
@@ -290,6 +411,7 @@ impl Index {
                 self.node_ips.remove(&ip);
             }
         }
+        self.follow(references::Changed::Node(&node));
         true
     }
 
@@ -382,20 +504,38 @@ impl Index {
             .filter(|(_, p)| p.rules(direction).is_some() && p.subject.selects(pod, namespace))
             .collect();
         governing.sort_by_key(|(key, _)| *key);
-        self.in_tiers(direction, governing.into_iter().map(|(_, p)| p))
+        self.in_tiers(pod, direction, governing.into_iter().map(|(_, p)| p))
+    }
+
+    /// The ends that an endpoint can be: by family, or without address.
+    fn own(&self, pod: &Pod) -> Own {
+        let pod = &Arc::new(pod.clone());
+        let sides: Vec<Side> = Family::ALL.iter().filter_map(|f| self.pod_side(pod, Some(*f))).collect();
+        Own::new(if sides.is_empty() { vec![self.pod_side_at(pod, None)] } else { sides })
     }
 
     /// What policies make together where all of them govern an endpoint, and no others do; those that leave the
     /// direction alone do not count. Whoever knows already which policies select a pod need not look again.
     #[must_use]
-    pub fn stack_of<'a>(&self, direction: Direction, policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> Stack {
+    pub fn stack_of<'a>(
+        &self,
+        pod: &Pod,
+        direction: Direction,
+        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+    ) -> Stack {
         let mut governing: Vec<_> = policies.into_iter().filter(|p| p.rules(direction).is_some()).collect();
         governing.sort_by_cached_key(|p| (p.order, p.tie_break()));
-        self.in_tiers(direction, governing)
+        self.in_tiers(pod, direction, governing)
     }
 
     /// Policies in order, each in its tier, and the tiers in order.
-    fn in_tiers<'a>(&self, direction: Direction, policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> Stack {
+    fn in_tiers<'a>(
+        &self,
+        pod: &Pod,
+        direction: Direction,
+        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
+    ) -> Stack {
+        let own = LazyCell::new(|| self.own(pod));
         let mut tiers: BTreeMap<(bool, Order, &str), TierStack> = BTreeMap::new();
         for policy in policies {
             let tier = self.tiers.get(&policy.tier);
@@ -406,7 +546,7 @@ impl Index {
             stack
                 .or_insert_with(|| TierStack { name: policy.tier.clone(), end, policies: Vec::new() })
                 .policies
-                .push(policy.clone());
+                .push(if policy.asks_own(direction) { own.settle(policy, direction) } else { policy.clone() });
         }
         Stack::new(direction, tiers.into_values())
     }

@@ -13,23 +13,35 @@
 //! order, rules that allow, deny, pass or log. A NetworkPolicy is a policy of order 1000 in tier `default`.
 //! The plan is computed from [`Stack::resolve`], explanations from [`Index::verdict`]; both walk the same stack.
 
+mod calico;
+mod clusterpolicy;
+mod expression;
 mod index;
 mod nearest;
 mod networkpolicy;
+mod own;
+mod ports;
+mod references;
 mod regions;
 mod rule;
 mod side;
 mod stack;
+mod sweep;
 mod verdict;
 
+pub use calico::{calico_policy, calico_tier};
+pub use clusterpolicy::cluster_policy;
+pub use expression::{Expression, Key, Labelled, PodLabels, SetLabels};
 pub use index::{Delta, Index, News, PodKey};
 pub use nearest::{NearMiss, PeerMiss, PortMiss};
 pub use networkpolicy::{NETWORK_POLICY_ORDER, fail_closed, network_policy};
+pub use ports::{Asked, EPHEMERAL_PORT, NamedPort, NamedPorts, Names};
 pub use regions::{Regions, Scope};
 pub use rule::{
-    Action, Detail, EndAction, EndpointSelector, NamespaceMatch, Peer, Peers, Policy, PortMatch, Ports, Rule, Tier,
+    ADMIN_TIER, Action, BASELINE_TIER, BlockSource, DEFAULT_TIER, Detail, EndAction, EndpointSelector, NamespaceMatch,
+    Peer, Peers, Policy, PortMatch, Ports, Rule, Tier,
 };
 pub use side::Side;
-pub use stack::{By, NamedPort, NamedPorts, Outcome, Position, RuleRef, Stack, TierStack, Verdict};
+pub use stack::{By, Outcome, Position, RuleRef, Stack, TierStack, Verdict};
 pub use tortie_model::Order;
 pub use verdict::{FlowVerdict, Half, PairVerdict, Shortcut};

@@ -1,10 +1,12 @@
 //! The rule that came nearest to allowing a denied packet, and what in it did not match.
 
-use tortie_model::{IpProtocol, Requirement, Traffic};
+use tortie_model::{Family, IpProtocol, Requirement, Traffic};
 
-use crate::rule::{Action, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, PortMatch, Ports};
+use crate::expression::PodLabels;
+use crate::ports::{Asked, NamedPorts, Names};
+use crate::rule::{Action, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, PortMatch, Ports, Rule};
 use crate::side::Side;
-use crate::stack::{NamedPorts, RuleRef, Stack};
+use crate::stack::{RuleRef, Stack};
 
 /// Why a peer of a rule is not the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,14 @@ pub enum PeerMiss {
     NamespaceLabels(Vec<Requirement>),
     /// Labels of the pod do not match.
     PodLabels(Vec<Requirement>),
+    /// The expression does not hold of the endpoint.
+    Expression(String),
+    /// What is excluded by an expression (or several) is meant.
+    NotEndpoints(String),
+    /// The address lies in a block that is excluded.
+    NotBlocks,
+    /// The address is of another family.
+    Family(Family),
     /// Both do not match.
     NamespaceAndPod(Box<PeerMiss>, Vec<Requirement>),
     /// The address lies in none of the blocks.
@@ -51,6 +61,10 @@ pub enum PortMiss {
     },
     /// The rule names a port that the destination does not have.
     Unnamed(String),
+    /// The packet is one of those that the rule leaves out.
+    Excluded,
+    /// The rule asks for other source ports.
+    Source(u16),
 }
 
 /// A rule that would have allowed the packet, but for what is named here.
@@ -67,11 +81,11 @@ pub struct NearMiss {
 impl NearMiss {
     /// The nearest of the allow rules of a stack. `None` when it has none, or when one does match (and an earlier
     /// rule denied).
-    pub(crate) fn find(stack: &Stack, peer: &Side, traffic: Traffic, names: NamedPorts<'_>) -> Option<Self> {
+    pub(crate) fn find(stack: &Stack, peer: &Side, asked: Asked, names: Names<'_>) -> Option<Self> {
         let mut best: Option<(u32, Self)> = None;
         for (position, rule) in stack.rules().filter(|(_, r)| r.action == Action::Allow) {
             let peer_miss = nearest_peer(&rule.peers, peer);
-            let port_miss = port_miss(&rule.ports, traffic, names);
+            let port_miss = packet_miss(rule, asked, names);
             let distance =
                 peer_miss.as_ref().map_or(0, |(_, m)| m.distance()) + port_miss.as_ref().map_or(0, PortMiss::distance);
             if distance > 0 && best.as_ref().is_none_or(|(d, _)| distance < *d) {
@@ -92,8 +106,10 @@ impl PeerMiss {
             Self::OtherNamespace { .. } => 3,
             Self::NamespaceLabels(r) | Self::PodLabels(r) => labels(r),
             Self::NamespaceAndPod(ns, pod) => ns.distance() + labels(pod),
+            Self::Expression(_) => 4,
             Self::OutsideBlock | Self::NoAddress => 5,
-            Self::Excepted => 3,
+            Self::Excepted | Self::NotEndpoints(_) | Self::NotBlocks => 3,
+            Self::Family(_) => 6,
         }
     }
 }
@@ -101,8 +117,8 @@ impl PeerMiss {
 impl PortMiss {
     const fn distance(&self) -> u32 {
         match self {
-            Self::Number { .. } | Self::Unnamed(_) => 2,
-            Self::Protocol { .. } => 3,
+            Self::Number { .. } | Self::Unnamed(_) | Self::Excluded => 2,
+            Self::Protocol { .. } | Self::Source(_) => 3,
         }
     }
 }
@@ -121,8 +137,22 @@ fn nearest_peer(peers: &Peers, side: &Side) -> Option<(usize, PeerMiss)> {
 
 /// Why a peer does not match; `None` when it does.
 fn peer_miss(peer: &Peer, side: &Side) -> Option<PeerMiss> {
-    if let Some(miss) = peer.endpoints.as_ref().and_then(|s| selector_miss(s, side)) {
+    let within = |nets: &[ipnet::IpNet]| side.ip().is_some_and(|ip| nets.iter().any(|n| n.contains(&ip)));
+    if let Some(family) = peer.family.filter(|f| side.ip().is_some_and(|ip| Family::of(ip) != *f)) {
+        return Some(PeerMiss::Family(family));
+    }
+    if let Some(selector) = peer.endpoints.as_ref().filter(|_| !within(&peer.sets))
+        && let Some(miss) = selector_miss(selector, side)
+    {
         return Some(miss);
+    }
+    if let Some(selector) = &peer.not_endpoints
+        && selector_miss(selector, side).is_none()
+    {
+        return Some(PeerMiss::NotEndpoints(shown(selector)));
+    }
+    if within(&peer.not_blocks) {
+        return Some(PeerMiss::NotBlocks);
     }
     let blocks = peer.blocks.as_ref()?;
     let Some(ip) = side.ip() else {
@@ -135,6 +165,10 @@ fn peer_miss(peer: &Peer, side: &Side) -> Option<PeerMiss> {
     } else {
         Some(PeerMiss::OutsideBlock)
     }
+}
+
+fn shown(selector: &EndpointSelector) -> String {
+    selector.expression.as_ref().map_or_else(|| selector.pods.to_string(), |e| e.to_string())
 }
 
 fn selector_miss(selector: &EndpointSelector, side: &Side) -> Option<PeerMiss> {
@@ -152,12 +186,29 @@ fn selector_miss(selector: &EndpointSelector, side: &Side) -> Option<PeerMiss> {
         }
     };
     let labels = failed(selector.pods.requirements(), &pod.meta.labels);
+    let holds = |e: &crate::expression::Expression| e.holds(&PodLabels { pod, namespace });
     match (place, labels.is_empty()) {
-        (None, true) => None,
+        (None, true) => {
+            let expression = selector.expression.as_ref().filter(|e| !holds(e))?;
+            Some(PeerMiss::Expression(expression.to_string()))
+        }
         (None, false) => Some(PeerMiss::PodLabels(labels)),
         (Some(place), true) => Some(place),
         (Some(place), false) => Some(PeerMiss::NamespaceAndPod(Box::new(place), labels)),
     }
+}
+
+fn packet_miss(rule: &Rule, asked: Asked, names: Names<'_>) -> Option<PortMiss> {
+    if rule.admits(asked, names) {
+        return None;
+    }
+    let excluded = |list: &[PortMatch]| list.iter().any(|p| p.matches(asked.traffic, names.destination));
+    let miss = port_miss(&rule.ports, asked.traffic, names.destination);
+    Some(match miss {
+        Some(miss) => miss,
+        None if excluded(&rule.not_ports) => PortMiss::Excluded,
+        None => PortMiss::Source(asked.source_port),
+    })
 }
 
 fn port_miss(ports: &Ports, traffic: Traffic, names: NamedPorts<'_>) -> Option<PortMiss> {

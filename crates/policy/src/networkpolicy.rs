@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tortie_model::{LabelSelector, NetworkPolicy, ObjectRef, Order, PeerRule, PolicyPeer, PolicyPort, PortSpec};
 
-use crate::rule::{Action, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, Policy, PortMatch, Ports, Rule};
+use crate::rule::{
+    Action, DEFAULT_TIER, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, Policy, PortMatch, Ports, Rule,
+};
 
 /// Where a NetworkPolicy stands in tier `default` (`libcalico-go`, `names.KubernetesNetworkPolicyOrder`).
 pub const NETWORK_POLICY_ORDER: f64 = 1000.0;
@@ -16,10 +18,12 @@ pub const NETWORK_POLICY_ORDER: f64 = 1000.0;
 #[must_use]
 pub fn network_policy(np: &NetworkPolicy) -> Policy {
     let namespace = &np.meta.namespace;
-    let rules = |rules: &Option<Vec<PeerRule>>| rules.as_ref().map(|r| r.iter().map(|r| rule(r, namespace)).collect());
+    let rules = |rules: &Option<Vec<PeerRule>>| {
+        rules.as_ref().map(|rules| rules.iter().enumerate().map(|(i, r)| rule(i, r, namespace)).collect())
+    };
     in_default_tier(
         object(namespace, &np.meta.name),
-        EndpointSelector { namespaces: NamespaceMatch::Named(namespace.clone()), pods: np.pod_selector.clone() },
+        EndpointSelector::pods(NamespaceMatch::Named(namespace.clone()), np.pod_selector.clone()),
         rules(&np.ingress),
         rules(&np.egress),
     )
@@ -32,7 +36,7 @@ pub fn fail_closed(namespace: &str, name: &str) -> Policy {
     let namespace: Arc<str> = namespace.into();
     in_default_tier(
         object(&namespace, name),
-        EndpointSelector { namespaces: NamespaceMatch::Named(namespace.clone()), pods: LabelSelector::everything() },
+        EndpointSelector::pods(NamespaceMatch::Named(namespace.clone()), LabelSelector::everything()),
         Some(Vec::new()),
         Some(Vec::new()),
     )
@@ -48,29 +52,28 @@ fn in_default_tier(
     ingress: Option<Vec<Rule>>,
     egress: Option<Vec<Rule>>,
 ) -> Policy {
-    Policy { object, tier: "default".into(), order: Order::new(NETWORK_POLICY_ORDER), subject, ingress, egress }
+    Policy { object, tier: DEFAULT_TIER.into(), order: Order::new(NETWORK_POLICY_ORDER), subject, ingress, egress }
 }
 
-fn rule(rule: &PeerRule, namespace: &Arc<str>) -> Rule {
+fn rule(written: usize, rule: &PeerRule, namespace: &Arc<str>) -> Rule {
     let peers = if rule.peers.is_empty() {
         Peers::Any
     } else {
         Peers::OneOf(rule.peers.iter().map(|p| peer(p, namespace)).collect())
     };
     let ports = if rule.ports.is_empty() { Ports::Any } else { Ports::OneOf(rule.ports.iter().map(port).collect()) };
-    Rule { action: Action::Allow, peers, ports }
+    Rule::new(written, Action::Allow, peers, ports)
 }
 
 fn peer(peer: &PolicyPeer, namespace: &Arc<str>) -> Peer {
     match peer {
-        PolicyPeer::PodsHere(pods) => Peer::endpoints(EndpointSelector {
-            namespaces: NamespaceMatch::Named(namespace.clone()),
-            pods: pods.clone(),
-        }),
-        PolicyPeer::Pods { namespaces, pods } => Peer::endpoints(EndpointSelector {
-            namespaces: NamespaceMatch::Matching(namespaces.clone()),
-            pods: pods.clone().unwrap_or_default(),
-        }),
+        PolicyPeer::PodsHere(pods) => {
+            Peer::endpoints(EndpointSelector::pods(NamespaceMatch::Named(namespace.clone()), pods.clone()))
+        }
+        PolicyPeer::Pods { namespaces, pods } => Peer::endpoints(EndpointSelector::pods(
+            NamespaceMatch::Matching(namespaces.clone()),
+            pods.clone().unwrap_or_default(),
+        )),
         PolicyPeer::IpBlock(block) => Peer::block(block.clone()),
     }
 }

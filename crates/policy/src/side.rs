@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tortie_model::{Namespace, Node, Pod};
+use ipnet::IpNet;
+use tortie_model::{Family, Labels, Namespace, Node, Pod};
 
+use crate::expression::{PodLabels, SetLabels};
 use crate::rule::{EndpointSelector, NamespaceMatch, Peer, Peers};
 
 /// One end of a flow: what policies can know of it.
@@ -60,7 +62,21 @@ impl EndpointSelector {
             NamespaceMatch::Named(name) => *name == pod.meta.namespace,
             NamespaceMatch::Matching(selector) => selector.matches(namespace.labels()),
         };
-        there && self.pods.matches(&pod.meta.labels)
+        there
+            && self.pods.matches(&pod.meta.labels)
+            && self.expression.as_ref().is_none_or(|e| e.holds(&PodLabels { pod, namespace }))
+    }
+
+    /// Whether it selects a set of addresses. Only expressions do.
+    #[must_use]
+    pub fn selects_set(&self, labels: &Labels, namespace: Option<&Namespace>) -> bool {
+        let Some(expression) = &self.expression else { return false };
+        let there = match &self.namespaces {
+            NamespaceMatch::Named(name) => namespace.is_some_and(|ns| ns.name() == name),
+            NamespaceMatch::Matching(selector) if selector.is_everything() => true,
+            NamespaceMatch::Matching(selector) => namespace.is_some_and(|ns| selector.matches(ns.labels())),
+        };
+        there && expression.holds(&SetLabels { labels, namespace })
     }
 }
 
@@ -68,13 +84,15 @@ impl Peer {
     /// Whether this end is meant.
     #[must_use]
     pub fn matches(&self, side: &Side) -> bool {
-        let endpoints = match (&self.endpoints, &side.pod) {
-            (None, _) => true,
-            (Some(selector), Some((pod, namespace))) => selector.selects(pod, namespace),
-            (Some(_), None) => false,
+        let within = |nets: &[IpNet]| side.ip.is_some_and(|ip| nets.iter().any(|n| n.contains(&ip)));
+        let is_pod_of = |selector: &EndpointSelector| {
+            side.pod.as_ref().is_some_and(|(pod, namespace)| selector.selects(pod, namespace))
         };
-        endpoints
+        self.family.is_none_or(|family| side.ip.is_none_or(|ip| Family::of(ip) == family))
+            && self.endpoints.as_ref().is_none_or(|selector| is_pod_of(selector) || within(&self.sets))
             && self.blocks.as_ref().is_none_or(|blocks| side.ip.is_some_and(|ip| blocks.iter().any(|b| b.contains(ip))))
+            && !self.not_endpoints.as_ref().is_some_and(is_pod_of)
+            && !within(&self.not_blocks)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The verdict for a flow: both directions, and what comes before policy.
 
-use tortie_model::{Direction, ObjectRef, Traffic};
+use tortie_model::{Direction, ObjectRef};
 
 use crate::index::Index;
 use crate::nearest::NearMiss;
+use crate::ports::{Asked, Names};
 use crate::regions::Regions;
 use crate::side::Side;
-use crate::stack::{By, NamedPorts, Outcome, RuleRef, Stack, Verdict};
+use crate::stack::{By, Outcome, RuleRef, Stack, Verdict};
 
 /// Why policy is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,26 +129,27 @@ impl Index {
 
     /// Decides one packet that would open a connection, with the trace that explains it.
     #[must_use]
-    pub fn verdict(&self, from: &Side, to: &Side, traffic: Traffic) -> FlowVerdict {
+    pub fn verdict(&self, from: &Side, to: &Side, asked: impl Into<Asked>) -> FlowVerdict {
+        let asked = asked.into();
         let (shortcut, egress, ingress) = self.stacks(from, to);
-        let names = NamedPorts::of(to.pod().map(|p| &**p));
+        let names = Names::between(from.pod().map(|p| &**p), to.pod().map(|p| &**p));
         let half = |stack: Stack, peer: &Side| {
             if stack.is_empty() {
                 return Half::unasked(stack.direction());
             }
-            let outcome = stack.decide(peer, traffic, names);
+            let outcome = stack.decide(peer, asked, names);
             let nearest =
-                (outcome.verdict == Verdict::Deny).then(|| NearMiss::find(&stack, peer, traffic, names)).flatten();
+                (outcome.verdict == Verdict::Deny).then(|| NearMiss::find(&stack, peer, asked, names)).flatten();
             Half { stack, outcome, nearest }
         };
         FlowVerdict { shortcut, egress: half(egress, to), ingress: half(ingress, from) }
     }
 
-    /// Decides all packets between two ends at once.
+    /// Decides all packets between two ends at once, from a client's port.
     #[must_use]
     pub fn pair(&self, from: &Side, to: &Side) -> PairVerdict {
         let (shortcut, egress, ingress) = self.stacks(from, to);
-        let names = NamedPorts::of(to.pod().map(|p| &**p));
+        let names = Names::between(from.pod().map(|p| &**p), to.pod().map(|p| &**p));
         let regions = egress.regions(to, names).zip(&ingress.regions(from, names), |e, i| (e.clone(), i.clone()));
         PairVerdict { shortcut, egress, ingress, regions }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tortie_model::{ContainerPort, Direction, IpProtocol, Protocol, Traffic};
-use tortie_policy::{EndAction, NamedPort, NamedPorts, Position, Scope, Tier};
+use tortie_policy::{EndAction, NamedPort, NamedPorts, Names, Position, Scope, Tier};
 use tortie_testkit::{Cluster, Rng, build, random};
 
 /// The ports that names stand for, as a table: of a name that stands for several numbers, the first of each protocol.
@@ -87,8 +87,11 @@ fn matched_rules_and_a_table_of_names_decide_as_the_peer_and_the_pod_do() {
             let matched = stack.matched(&peer);
             let of_rules: Vec<_> = stack.rules().filter(|(_, r)| r.peers.matches(&peer)).map(|(p, _)| p).collect();
             assert_eq!(matched, of_rules);
-            let by_pod = stack.regions(&peer, NamedPorts::of(Some(pod)));
-            let by_table = stack.resolve(&matched, NamedPorts::table(&table(&pod.ports)));
+            let by_pod = stack.regions(&peer, Names::between(None, Some(pod)));
+            let by_table = stack.resolve(
+                &matched,
+                Names { source: NamedPorts::NONE, destination: NamedPorts::table(&table(&pod.ports)) },
+            );
             assert_eq!(by_pod, by_table, "seed {seed}: {} from {}\n{cluster}", pod.key(), flow.from);
             // Protocols that are listed are those that differ somewhere from the rest.
             for (protocol, ranges) in by_pod.protocols() {

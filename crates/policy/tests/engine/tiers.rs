@@ -31,7 +31,7 @@ fn rule(action: Action, ports: &[(u16, u16)]) -> Rule {
             some.iter().map(|(a, b)| PortMatch { protocol: IpProtocol::TCP, detail: Detail::Range(*a, *b) }).collect(),
         ),
     };
-    Rule { action, peers: Peers::Any, ports }
+    Rule::new(0, action, Peers::Any, ports)
 }
 
 fn policy(tier: &str, order: f64, name: &str, rules: Vec<Rule>) -> Delta {
@@ -39,11 +39,11 @@ fn policy(tier: &str, order: f64, name: &str, rules: Vec<Rule>) -> Delta {
         object: ObjectRef::namespaced(Kind::NetworkPolicy, "ns", name),
         tier: tier.into(),
         order: Order::new(order),
-        subject: EndpointSelector {
-            namespaces: NamespaceMatch::Matching(LabelSelector::everything()),
-            pods: LabelSelector::everything(),
-        },
-        ingress: Some(rules),
+        subject: EndpointSelector::pods(
+            NamespaceMatch::Matching(LabelSelector::everything()),
+            LabelSelector::everything(),
+        ),
+        ingress: Some(rules.into_iter().enumerate().map(|(written, rule)| Rule { written, ..rule }).collect()),
         egress: None,
     }))
 }
