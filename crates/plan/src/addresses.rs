@@ -104,7 +104,7 @@ fn concerned(news: &News<'_>, turned: &BTreeSet<Word>, old: &Index, new: &Index)
             out.extend(index.pods_of(namespace.key).flat_map(|pod| index.addresses(pod)));
         }
     }
-    let (mut keys, mut names) = (Vec::new(), Vec::new());
+    let (mut keys, mut names, mut accounts) = (Vec::new(), Vec::new(), Vec::new());
     for word in turned {
         match word {
             Word::NamespaceKey(key) => {
@@ -114,7 +114,9 @@ fn concerned(news: &News<'_>, turned: &BTreeSet<Word>, old: &Index, new: &Index)
             }
             Word::Net(net) => out.extend(new.owned_within(*net)),
             Word::PodKey(key) => keys.push(key),
-            Word::EgressName(name, protocol) => names.push((name, *protocol)),
+            Word::PeerName(name, protocol) => names.push((name, *protocol)),
+            Word::AccountName => out.extend(new.pods().flat_map(|pod| new.addresses(pod))),
+            Word::AccountKey(key) => accounts.push(key),
         }
     }
     if !keys.is_empty() || !names.is_empty() {
@@ -123,6 +125,14 @@ fn concerned(news: &News<'_>, turned: &BTreeSet<Word>, old: &Index, new: &Index)
                 || names.iter().any(|(name, protocol)| pod.named_port(name, *protocol).is_some())
         };
         out.extend(new.pods().filter(|pod| asks(pod)).flat_map(|pod| new.addresses(pod)));
+    }
+    if !accounts.is_empty() {
+        let has = |pod: &tortie_model::Pod| {
+            let namespace = new.namespace(&pod.meta.namespace);
+            let labels = namespace.and_then(|ns| ns.accounts().get(&pod.service_account));
+            labels.is_some_and(|labels| accounts.iter().any(|key| labels.has(key)))
+        };
+        out.extend(new.pods().filter(|pod| has(pod)).flat_map(|pod| new.addresses(pod)));
     }
     out.retain(|ip| old.owner(*ip).is_some() || new.owner(*ip).is_some());
     out

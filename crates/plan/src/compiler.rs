@@ -17,7 +17,7 @@ use crate::plan::{IdentityId, NodeFacts, Plan, Problem, Profile, ProfileId};
 use crate::range::Ranges;
 use crate::table::{Matches, ProfileKey, Shared, Table};
 use crate::transition::Transition;
-use crate::vocabulary::{own_names, stack_names};
+use crate::vocabulary::{End, own_names, stack_names};
 use crate::wishes::{Wanted, Wishes, replace};
 
 /// How many elements (rows and classes) the table of one profile may have, unless told otherwise: some 14 MB of kernel
@@ -31,7 +31,7 @@ const ROW_LIMIT: usize = 1 << 17;
 /// - what policies can know of a pod: its labels, its ports and the vocabulary of all policies;
 /// - an identity: that, and the blocks that contain the address;
 /// - whether a rule's peers match an identity: the rule and the identity, answered from posting lists;
-/// - a profile: the rules that govern in a direction, and for ingress the endpoint's own named ports;
+/// - a profile: the rules that govern in a direction, settled for the endpoint, and its own named ports;
 /// - the class of an identity in a profile, and what it decides for all packets: the profile and the identity;
 /// - port classes: the profile and the columns of all classes so far;
 /// - a path: the policies of its rules and their place in them.
@@ -199,10 +199,7 @@ impl Compiler {
         if stack.is_empty() {
             return ProfileId(0);
         }
-        let own = match stack.direction() {
-            Direction::Ingress => own_names(&stack_names(&stack), pod),
-            Direction::Egress => Vec::new(),
-        };
+        let own = own_names(&stack_names(End::Own, &stack), pod);
         let key = ProfileKey { stack: self.versions.stack(&stack), own };
         if let Some(id) = self.open.get(&key) {
             if let Some(table) = self.tables.get_mut(id) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use roaring::{MultiOps, RoaringBitmap};
 use tortie_model::{LabelSelector, Operator, Requirement};
-use tortie_policy::{EndpointSelector, NamedPort, NamespaceMatch, Peer};
+use tortie_policy::{EndpointSelector, Expression, Key, Labelled, NamedPort, NamespaceMatch, Peer};
 
 use crate::number::Numbers;
 use crate::plan::{Identity, IdentityId, SetSource};
@@ -17,6 +17,9 @@ pub(crate) struct PodContent {
     pub(crate) namespace: Arc<str>,
     pub(crate) namespace_labels: Vec<(Arc<str>, Arc<str>)>,
     pub(crate) pod_labels: Vec<(Arc<str>, Arc<str>)>,
+    /// Its service account, when a policy asks for it.
+    pub(crate) account: Option<Arc<str>>,
+    pub(crate) account_labels: Vec<(Arc<str>, Arc<str>)>,
     pub(crate) names: Vec<NamedPort>,
 }
 
@@ -57,25 +60,44 @@ impl Content {
     }
 }
 
+fn value<'a>(labels: &'a [(Arc<str>, Arc<str>)], key: &str) -> Option<&'a str> {
+    let at = labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
+    Some(&labels[at].1)
+}
+
+impl Labelled for PodContent {
+    fn value(&self, key: &Key) -> Option<&str> {
+        match key {
+            Key::Own(key) => value(&self.pod_labels, key),
+            Key::Namespace(key) => value(&self.namespace_labels, key),
+            Key::NamespaceName => Some(&self.namespace),
+            Key::Account(key) => value(&self.account_labels, key),
+            Key::AccountName => self.account.as_deref(),
+            Key::Orchestrator => Some("k8s"),
+        }
+    }
+}
+
 impl PodContent {
     fn is_selected(&self, selector: &EndpointSelector) -> bool {
         let meets = |labels: &[(Arc<str>, Arc<str>)], wanted: &LabelSelector| {
-            wanted.requirements().iter().all(|requirement| {
-                let found = labels.binary_search_by(|(key, _)| key.cmp(&requirement.key)).ok();
-                requirement.admits(found.map(|i| &*labels[i].1))
-            })
+            wanted.requirements().iter().all(|requirement| requirement.admits(value(labels, &requirement.key)))
         };
         let there = match &selector.namespaces {
             NamespaceMatch::Named(name) => *name == self.namespace,
             NamespaceMatch::Matching(wanted) => meets(&self.namespace_labels, wanted),
         };
-        there && meets(&self.pod_labels, &selector.pods)
+        there
+            && meets(&self.pod_labels, &selector.pods)
+            && selector.expression.as_ref().is_none_or(|expression| expression.holds(self))
     }
 
     fn terms(&self) -> Arc<[Arc<str>]> {
         let mut terms = vec![format!("namespace={}", self.namespace)];
         terms.extend(self.namespace_labels.iter().map(|(k, v)| format!("namespace.{k}={v}")));
         terms.extend(self.pod_labels.iter().map(|(k, v)| format!("pod.{k}={v}")));
+        terms.extend(self.account.iter().map(|name| format!("account={name}")));
+        terms.extend(self.account_labels.iter().map(|(k, v)| format!("account.{k}={v}")));
         terms.extend(self.names.iter().map(|(n, p, number)| format!("port.{n}/{p}={number}")));
         terms.sort_unstable();
         terms.into_iter().map(Arc::from).collect()
@@ -132,6 +154,16 @@ impl Postings {
         }
     }
 
+    fn has(&self, key: &str) -> RoaringBitmap {
+        self.0.get(key).map_or_else(RoaringBitmap::new, |posting| posting.has.clone())
+    }
+
+    /// Those whose value of a key is admitted.
+    fn admitted(&self, key: &str, admits: impl Fn(&str) -> bool) -> RoaringBitmap {
+        let values = self.0.get(key).into_iter().flat_map(|posting| &posting.values);
+        values.filter(|(value, _)| admits(value)).map(|(_, ids)| ids).union()
+    }
+
     fn selected(&self, selector: &LabelSelector, among: RoaringBitmap) -> RoaringBitmap {
         selector.requirements().iter().fold(among, |among, r| self.meeting(r, &among))
     }
@@ -148,6 +180,8 @@ pub(crate) struct Identities {
     namespaces: HashMap<Arc<str>, RoaringBitmap>,
     namespace_labels: Postings,
     pod_labels: Postings,
+    accounts: HashMap<Arc<str>, RoaringBitmap>,
+    account_labels: Postings,
     nets: HashMap<IpNet, RoaringBitmap>,
     /// Given out since the last call of [`Identities::take_made`].
     made: Vec<IdentityId>,
@@ -176,6 +210,10 @@ impl Identities {
                 self.namespaces.entry(pod.namespace.clone()).or_default().insert(id.0);
                 self.namespace_labels.insert(&pod.namespace_labels, id.0);
                 self.pod_labels.insert(&pod.pod_labels, id.0);
+                self.account_labels.insert(&pod.account_labels, id.0);
+                if let Some(account) = &pod.account {
+                    self.accounts.entry(account.clone()).or_default().insert(id.0);
+                }
             }
         }
         self.numbers.insert(content.clone(), id);
@@ -215,6 +253,10 @@ impl Identities {
                 remove_from(&mut self.namespaces, &pod.namespace, id.0);
                 self.namespace_labels.remove(&pod.namespace_labels, id.0);
                 self.pod_labels.remove(&pod.pod_labels, id.0);
+                self.account_labels.remove(&pod.account_labels, id.0);
+                if let Some(account) = &pod.account {
+                    remove_from(&mut self.accounts, account, id.0);
+                }
             }
         }
     }
@@ -244,35 +286,33 @@ impl Identities {
     /// Whether a peer means an identity: what [`Identities::matching`] says of all, for one.
     pub(crate) fn is_meant(&self, peer: &Peer, id: IdentityId) -> bool {
         let Some(Content::Address { pod, nets }) = self.contents.get(&id) else { return false };
-        let endpoints = match (&peer.endpoints, pod) {
-            (None, _) => true,
-            (Some(selector), Some(pod)) => pod.is_selected(selector),
-            (Some(_), None) => false,
-        };
-        let has = |net: &IpNet| nets.contains(net);
-        endpoints
-            && peer
-                .blocks
-                .as_ref()
-                .is_none_or(|blocks| blocks.iter().any(|block| has(&block.cidr()) && !block.except().iter().any(has)))
+        means(peer, pod.as_deref(), nets)
     }
 
-    /// The identities that a peer means. `peer` has at least one criterion: one without means outside addresses in no
-    /// block too, which have no number.
+    /// The identities that a peer means, but for number 0, which is asked by [`is_outside_meant`].
     pub(crate) fn matching(&self, peer: &Peer) -> RoaringBitmap {
-        let pods = peer.endpoints.as_ref().map(|s| self.selected(s));
-        let blocks = peer.blocks.as_ref().map(|blocks| {
-            blocks.iter().fold(RoaringBitmap::new(), |found, block| {
+        let mut out = peer
+            .endpoints
+            .as_ref()
+            .map_or_else(|| self.all.clone(), |selector| self.selected(selector) | self.within(peer.sets.iter()));
+        if let Some(blocks) = &peer.blocks {
+            out &= blocks.iter().fold(RoaringBitmap::new(), |found, block| {
                 let Some(inside) = self.nets.get(&block.cidr()) else { return found };
-                let excepted = block.except().iter().filter_map(|e| self.nets.get(e));
-                found | excepted.fold(inside.clone(), |inside, e| inside - e)
-            })
-        });
-        match (pods, blocks) {
-            (Some(pods), Some(blocks)) => pods & blocks,
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => self.all.clone(),
+                found | (inside - self.within(block.except().iter()))
+            });
         }
+        if let Some(family) = peer.family {
+            out &= self.within([family.whole()].iter());
+        }
+        if let Some(selector) = &peer.not_endpoints {
+            out -= self.selected(selector);
+        }
+        out - self.within(peer.not_blocks.iter())
+    }
+
+    /// The identities in one of these blocks, which are blocks that policies name.
+    fn within<'a>(&self, nets: impl Iterator<Item = &'a IpNet>) -> RoaringBitmap {
+        nets.filter_map(|net| self.nets.get(net)).union()
     }
 
     fn selected(&self, selector: &EndpointSelector) -> RoaringBitmap {
@@ -280,8 +320,71 @@ impl Identities {
             NamespaceMatch::Named(name) => self.namespaces.get(name).cloned().unwrap_or_default(),
             NamespaceMatch::Matching(labels) => self.namespace_labels.selected(labels, self.pods.clone()),
         };
-        self.pod_labels.selected(&selector.pods, there)
+        let pods = self.pod_labels.selected(&selector.pods, there);
+        match &selector.expression {
+            Some(expression) => pods & self.holding(expression),
+            None => pods,
+        }
     }
+
+    /// The pods of which an expression holds.
+    fn holding(&self, expression: &Expression) -> RoaringBitmap {
+        match expression {
+            Expression::True => self.pods.clone(),
+            Expression::Has(key) => self.having(key),
+            Expression::Compare(key, comparison) => {
+                let found = self.admitted(key, |value| comparison.admits(Some(value)));
+                if comparison.admits(None) { found | (&self.pods - self.having(key)) } else { found }
+            }
+            Expression::Not(term) => &self.pods - self.holding(term),
+            Expression::And(terms) => terms.iter().fold(self.pods.clone(), |all, term| all & self.holding(term)),
+            Expression::Or(terms) => terms.iter().map(|term| self.holding(term)).union(),
+        }
+    }
+
+    fn having(&self, key: &Key) -> RoaringBitmap {
+        match key {
+            Key::Own(key) => self.pod_labels.has(key),
+            Key::Namespace(key) => self.namespace_labels.has(key),
+            Key::Account(key) => self.account_labels.has(key),
+            Key::AccountName => self.accounts.values().union(),
+            Key::NamespaceName | Key::Orchestrator => self.pods.clone(),
+        }
+    }
+
+    fn admitted(&self, key: &Key, admits: impl Fn(&str) -> bool) -> RoaringBitmap {
+        let named = |names: &HashMap<Arc<str>, RoaringBitmap>| -> RoaringBitmap {
+            names.iter().filter(|(name, _)| admits(name)).map(|(_, ids)| ids).union()
+        };
+        match key {
+            Key::Own(key) => self.pod_labels.admitted(key, admits),
+            Key::Namespace(key) => self.namespace_labels.admitted(key, admits),
+            Key::Account(key) => self.account_labels.admitted(key, admits),
+            Key::AccountName => named(&self.accounts),
+            Key::NamespaceName => named(&self.namespaces),
+            Key::Orchestrator if admits("k8s") => self.pods.clone(),
+            Key::Orchestrator => RoaringBitmap::new(),
+        }
+    }
+}
+
+/// Whether a peer means addresses of no pod in no block that a policy names.
+pub(crate) fn is_outside_meant(peer: &Peer) -> bool {
+    means(peer, None, &[])
+}
+
+/// Whether a peer means an address with this content.
+fn means(peer: &Peer, pod: Option<&PodContent>, nets: &[IpNet]) -> bool {
+    let has = |net: &IpNet| nets.contains(net);
+    let is_pod_of = |selector: &EndpointSelector| pod.is_some_and(|pod| pod.is_selected(selector));
+    peer.endpoints.as_ref().is_none_or(|selector| is_pod_of(selector) || peer.sets.iter().any(has))
+        && peer
+            .blocks
+            .as_ref()
+            .is_none_or(|blocks| blocks.iter().any(|block| has(&block.cidr()) && !block.except().iter().any(has)))
+        && peer.family.is_none_or(|family| has(&family.whole()))
+        && !peer.not_endpoints.as_ref().is_some_and(is_pod_of)
+        && !peer.not_blocks.iter().any(has)
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(sets: &mut HashMap<K, RoaringBitmap>, key: &K, id: u32) {
@@ -301,7 +404,14 @@ mod tests {
     fn pod(app: &str) -> Arc<PodContent> {
         let labels = |key: &str, value: &str| vec![(key.into(), value.into())];
         let (namespace_labels, pod_labels) = (labels("team", "x"), labels("app", app));
-        Arc::new(PodContent { namespace: "a".into(), namespace_labels, pod_labels, names: Vec::new() })
+        Arc::new(PodContent {
+            namespace: "a".into(),
+            namespace_labels,
+            pod_labels,
+            account: Some("reader".into()),
+            account_labels: labels("role", "ro"),
+            names: Vec::new(),
+        })
     }
 
     fn nets<const N: usize>(nets: [&str; N]) -> Arc<[IpNet]> {
@@ -329,7 +439,8 @@ mod tests {
         let in_both = identities.intern(Content::outside(nets(["10.0.0.0/8", "10.1.0.0/16"])), &mut numbers);
         let in_one = identities.intern(Content::outside(nets(["10.0.0.0/8"])), &mut numbers);
         let block = |cidr: &str| IpBlock::new(cidr.parse().unwrap(), []);
-        let peer = Peer { endpoints: None, blocks: Some(vec![block("10.0.0.0/8"), block("10.1.0.0/16")]) };
+        let blocks = Some(vec![block("10.0.0.0/8"), block("10.1.0.0/16")]);
+        let peer = Peer { blocks, ..Peer::default() };
         assert_eq!(identities.matching(&peer), RoaringBitmap::from([in_both.0, in_one.0]));
         assert!(identities.is_meant(&peer, in_both) && identities.is_meant(&peer, in_one));
     }

@@ -35,6 +35,6 @@ pub use number::Numbers;
 pub use packet::{Packet, PlanVerdict};
 pub use plan::{
     AttachmentPoint, ClassId, Decider, Identity, IdentityId, LocalEndpoint, NodeFacts, OutsideClass, Path, PathId,
-    Plan, PodInterface, PortClassId, Problem, Profile, ProfileId, RangeEntry, SetSource,
+    Plan, PodInterface, PortClassId, Problem, Profile, ProfileId, RangeEntry, SetSource, SourceRange,
 };
 pub use transition::Transition;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use tortie_model::{Direction, IpProtocol, Traffic};
-use tortie_policy::Verdict;
+use tortie_policy::{Asked, Verdict};
 
 use crate::plan::{
     AttachmentPoint, ClassId, IdentityId, LocalEndpoint, OutsideClass, PathId, Plan, PodInterface, PortClassId,
@@ -23,6 +23,8 @@ pub struct Packet {
     pub destination: IpAddr,
     /// Protocol and port.
     pub traffic: Traffic,
+    /// Source port, for protocols that have ports.
+    pub source_port: u16,
 }
 
 /// What a plan does with a packet.
@@ -102,9 +104,17 @@ impl Plan {
 
     /// What a profile decides about a packet from or to an address; `None` without such a profile.
     #[must_use]
-    pub fn decide(&self, profile: ProfileId, peer: IpAddr, traffic: Traffic) -> Option<PathId> {
-        let profile = self.profiles.get(&profile)?;
-        Some(profile.row(*profile.ports.get(traffic), self.class(profile, peer)))
+    pub fn decide(&self, profile: ProfileId, peer: IpAddr, asked: impl Into<Asked>) -> Option<PathId> {
+        let (profile, asked) = (self.profiles.get(&profile)?, asked.into());
+        Some(self.branch(profile.row(*profile.ports.get(asked.traffic), self.class(profile, peer)), asked.source_port))
+    }
+
+    /// The path that a packet from a port goes on with.
+    #[must_use]
+    pub fn branch(&self, path: PathId, source_port: u16) -> PathId {
+        let branches = self.paths.get(&path).map_or(&[][..], |path| path.branches());
+        let at = branches.partition_point(|branch| branch.last < source_port);
+        branches.get(at).map_or(path, |branch| branch.path)
     }
 
     /// What the plan does with a packet, as the kernel must. Only for packets that open a connection: established ones
@@ -134,6 +144,7 @@ impl Plan {
         // Egress is asked of packets that a pod sends, which come in by its interface.
         let from = from.filter(|_| packet.interface.is_some());
         let itself = from.zip(to).is_some_and(|(from, to)| std::ptr::eq(from, to));
+        let asked = Asked { traffic: packet.traffic, source_port: packet.source_port };
         let mut hairpin = false;
         let mut half = |direction, endpoint: Option<&LocalEndpoint>| {
             let Some(endpoint) = endpoint else { return (true, None) };
@@ -144,7 +155,7 @@ impl Plan {
             if profile == ProfileId(0) {
                 return (true, None);
             }
-            let Some(path) = self.decide(profile, peer, packet.traffic) else {
+            let Some(path) = self.decide(profile, peer, asked) else {
                 return (false, None);
             };
             // A number without its path is a broken plan: closed.

@@ -195,26 +195,33 @@ impl PathsInUse {
             let (before, after) = (rows(profile.old), rows(profile.new));
             let rows = before.changes(&after);
             let come = rows.iter().filter_map(|row| row.new.copied()).chain(profile.new.map(|p| p.default));
-            for id in come {
-                let count = self.counts.entry(id).or_default();
-                *count += 1;
-                if *count == 1
-                    && let Some(path) = known.get(id)
-                {
-                    self.paths.insert(id, path.clone());
-                }
-            }
+            come.for_each(|id| self.count(id, known));
             let gone = rows.iter().filter_map(|row| row.old.copied()).chain(profile.old.map(|p| p.default));
-            for id in gone {
-                let Some(count) = self.counts.get_mut(&id) else { continue };
-                *count -= 1;
-                if *count == 0 {
-                    self.counts.remove(&id);
-                    self.paths.remove(&id);
-                }
-            }
+            gone.for_each(|id| self.discount(id));
         }
         self.paths.clone()
+    }
+
+    fn count(&mut self, id: PathId, known: &Paths) {
+        let count = self.counts.entry(id).or_default();
+        *count += 1;
+        if *count == 1
+            && let Some(path) = known.get(id)
+        {
+            self.paths.insert(id, path.clone());
+            path.branches().iter().for_each(|branch| self.count(branch.path, known));
+        }
+    }
+
+    fn discount(&mut self, id: PathId) {
+        let Some(count) = self.counts.get_mut(&id) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&id);
+            if let Some(path) = self.paths.remove(&id) {
+                path.branches().iter().for_each(|branch| self.discount(branch.path));
+            }
+        }
     }
 }
 

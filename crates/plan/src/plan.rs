@@ -126,6 +126,18 @@ pub enum Decider {
     Profile,
     /// The table of the profile would not fit ([`Problem::TooManyRows`]): everything is denied.
     TooBig,
+    /// Nothing yet: the source port decides which path is gone on with. The ranges begin at 0 and end at the last port;
+    /// none of them leads to another such path.
+    SourcePort(Arc<[SourceRange]>),
+}
+
+/// Source ports from the one after the range before, and the path of packets from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceRange {
+    /// The last of them.
+    pub last: u16,
+    /// The path.
+    pub path: PathId,
 }
 
 /// How a packet is decided. The same path serves every profile in which the same rules decide; paths that no rule
@@ -155,7 +167,16 @@ impl Path {
     pub const fn rule(&self) -> Option<&RuleRef> {
         match &self.by {
             Decider::Rule(rule) => Some(rule),
-            Decider::EndOfTier(_) | Decider::Profile | Decider::TooBig => None,
+            Decider::EndOfTier(_) | Decider::Profile | Decider::TooBig | Decider::SourcePort(_) => None,
+        }
+    }
+
+    /// Where it leads by source port; nothing when it decides itself.
+    #[must_use]
+    pub fn branches(&self) -> &[SourceRange] {
+        match &self.by {
+            Decider::SourcePort(ranges) => ranges,
+            Decider::Rule(_) | Decider::EndOfTier(_) | Decider::Profile | Decider::TooBig => &[],
         }
     }
 }
@@ -165,6 +186,7 @@ impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.by, &self.isolating[..]) {
             (Decider::Rule(rule), _) => write!(f, "{} {}[{}]", rule.policy, rule.direction, rule.index),
+            (Decider::SourcePort(_), _) => f.write_str("by source port"),
             (Decider::Profile, _) => f.write_str("no policy decides"),
             (Decider::TooBig, _) => f.write_str("too many decisions for one pod: closed"),
             (Decider::EndOfTier(tier), []) => write!(f, "end of tier {tier}"),

@@ -8,27 +8,29 @@ use roaring::RoaringBitmap;
 use tortie_model::{Direction, Kind, ObjectRef, Protocol};
 use tortie_persistent::Map;
 use tortie_policy::{
-    Action, By, NamedPort, NamedPorts, Outcome, Peer, Peers, Position, Regions, RuleRef, Stack, Verdict,
+    Action, By, NamedPort, NamedPorts, Names, Outcome, Peer, Peers, Position, Regions, RuleRef, Stack, Verdict,
 };
 
-use crate::identity::Identities;
+use crate::identity::{Identities, is_outside_meant};
 use crate::number::Numbers;
 use crate::path::{Paths, StackKey, Version, isolating};
-use crate::plan::{ClassId, Decider, IdentityId, OutsideClass, Path, PathId, PortClassId, Profile, ProfileId};
+use crate::plan::{
+    ClassId, Decider, IdentityId, OutsideClass, Path, PathId, PortClassId, Profile, ProfileId, SourceRange,
+};
 use crate::portclass::PortClasses;
-use crate::vocabulary::{stack_names, stack_nets};
+use crate::vocabulary::{End, stack_names, stack_nets};
 
 /// What makes two endpoints share a profile in a direction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ProfileKey {
     /// What governs them.
     pub(crate) stack: StackKey,
-    /// For ingress: their own ports of the names in the rules.
+    /// Their own ports of the names in the rules.
     pub(crate) own: Vec<NamedPort>,
 }
 
-/// The matches that tell an identity apart: rules whose peers match it (those that match everybody left out), and the
-/// ports that its pods have under the names in the rules.
+/// What tells an identity apart from outside addresses in no block: rules whose peers match the one and not the other,
+/// and the ports that its pods have under the names in the rules.
 type Signature = (Vec<Position>, Vec<NamedPort>);
 
 /// Decisions for all packets from or to identities of one class.
@@ -49,12 +51,16 @@ pub(crate) struct Table {
     /// Rules that match everybody.
     any: Vec<Position>,
     peers: Vec<(Position, Vec<Peer>)>,
+    /// Those of `peers` that match outside addresses in no block: they say only who is not meant.
+    outside: BTreeSet<Position>,
     /// Blocks and exceptions in the rules.
     nets: BTreeSet<IpNet>,
-    /// For egress: names in the rules.
+    /// Names in the rules, of ports of the other end.
     names: BTreeSet<(Arc<str>, Protocol)>,
     isolating: Arc<[ObjectRef]>,
     outcomes: HashMap<Outcome, PathId>,
+    /// Decisions that are left to the source port.
+    forks: HashMap<Vec<SourceRange>, PathId>,
     signatures: HashMap<Signature, ClassId>,
     columns: BTreeMap<ClassId, Arc<Column>>,
     by_column: HashMap<Arc<Column>, ClassId>,
@@ -96,8 +102,8 @@ impl Table {
         let versions: Vec<Version> = key.stack.versions().collect();
         let mut rules = Vec::new();
         for (policy, version) in stack.policies().zip(&versions) {
-            for (index, rule) in policy.rules(direction).into_iter().flatten().enumerate() {
-                let name = RuleRef { policy: policy.object.clone(), direction, index };
+            for rule in policy.rules(direction).into_iter().flatten() {
+                let name = RuleRef { policy: policy.object.clone(), direction, index: rule.written };
                 rules.push((*version, name, rule.action));
             }
         }
@@ -106,13 +112,16 @@ impl Table {
         for (position, rule) in stack.rules() {
             match &rule.peers {
                 Peers::Any => any.push(position),
-                Peers::OneOf(list) if list.iter().any(|p| p.endpoints.is_none() && p.blocks.is_none()) => {
-                    any.push(position);
-                }
+                Peers::OneOf(list) if list.iter().any(Peer::is_anybody) => any.push(position),
                 Peers::OneOf(list) => peers.push((position, list.clone())),
             }
         }
-        let names = if direction == Direction::Egress { stack_names(&stack) } else { BTreeSet::new() };
+        let outside: BTreeSet<Position> = peers
+            .iter()
+            .filter(|(_, list): &&(Position, Vec<Peer>)| list.iter().any(is_outside_meant))
+            .map(|(position, _)| *position)
+            .collect();
+        let names = stack_names(End::Peer, &stack);
         let mut table = Self {
             id: shared.numbers.profile(),
             key,
@@ -123,8 +132,10 @@ impl Table {
             rules,
             any,
             peers,
+            outside,
             names,
             outcomes: HashMap::new(),
+            forks: HashMap::new(),
             signatures: HashMap::new(),
             columns: BTreeMap::new(),
             by_column: HashMap::new(),
@@ -165,10 +176,12 @@ impl Table {
             rules: Vec::new(),
             any: Vec::new(),
             peers: Vec::new(),
+            outside: BTreeSet::new(),
             nets: BTreeSet::new(),
             names: BTreeSet::new(),
             isolating: open.isolating.clone(),
             outcomes: HashMap::new(),
+            forks: HashMap::new(),
             signatures: HashMap::new(),
             columns: [(ClassId(0), column.clone())].into(),
             by_column: [(column, ClassId(0))].into(),
@@ -222,9 +235,10 @@ impl Table {
         let todo = if was_complete { shared.identities.fresh() } else { shared.identities.all() }.clone();
         let mut signatures: BTreeMap<u32, Signature> = BTreeMap::new();
         for (position, peers) in &self.peers {
+            let outside = self.outside.contains(position);
             if was_complete && todo.len() <= FEW {
-                let means = |id: &u32| peers.iter().any(|peer| shared.identities.is_meant(peer, IdentityId(*id)));
-                for id in todo.iter().filter(means) {
+                let means = |id: u32| peers.iter().any(|peer| shared.identities.is_meant(peer, IdentityId(id)));
+                for id in todo.iter().filter(|id| means(*id) != outside) {
                     signatures.entry(id).or_default().0.push(*position);
                 }
                 continue;
@@ -233,7 +247,8 @@ impl Table {
             for ids in peers.iter().filter_map(|p| matches.get(p)) {
                 members |= ids & &todo;
             }
-            for id in members {
+            let apart = if outside { &todo - members } else { members };
+            for id in apart {
                 signatures.entry(id).or_default().0.push(*position);
             }
         }
@@ -278,16 +293,59 @@ impl Table {
         class
     }
 
-    /// What the rules that match everybody and these decide.
-    fn column(&mut self, matched: &[Position], names: &[NamedPort], shared: &mut Shared) -> Arc<Column> {
-        let mut all: Vec<Position> = self.any.iter().chain(matched).copied().collect();
+    /// What is decided for those whom these rules tell apart from outside addresses in no block.
+    fn column(&mut self, apart: &[Position], names: &[NamedPort], shared: &mut Shared) -> Arc<Column> {
+        let apart: BTreeSet<Position> = apart.iter().copied().collect();
+        let mut all: Vec<Position> = self.outside.symmetric_difference(&apart).chain(&self.any).copied().collect();
         all.sort_unstable();
-        let names = match self.stack.direction() {
-            Direction::Ingress => &self.key.own,
-            Direction::Egress => names,
+        let (stack, own) = (self.stack.clone(), self.key.own.clone());
+        let names = match stack.direction() {
+            Direction::Ingress => Names { source: NamedPorts::table(names), destination: NamedPorts::table(&own) },
+            Direction::Egress => Names { source: NamedPorts::table(&own), destination: NamedPorts::table(names) },
         };
-        let regions = self.stack.clone().resolve(&all, NamedPorts::table(names));
-        Arc::new(regions.map(|outcome| self.path(outcome, shared)))
+        let mut ranges = stack.source_ranges(&all, names).into_iter();
+        let mut decided = |start: u16| stack.resolve_from(start, &all, names).map(|outcome| self.path(outcome, shared));
+        let first = ranges.next().expect("source ports are in one range at least");
+        let column = decided(*first.start());
+        let mut columns = column.map(|path| vec![SourceRange { last: *first.end(), path: *path }]);
+        let mut several = false;
+        for range in ranges {
+            several = true;
+            columns = columns.zip(&decided(*range.start()), |before, path| {
+                let mut all = before.clone();
+                match all.last_mut() {
+                    Some(last) if last.path == *path => last.last = *range.end(),
+                    _ => all.push(SourceRange { last: *range.end(), path: *path }),
+                }
+                all
+            });
+        }
+        if !several {
+            return Arc::new(column);
+        }
+        Arc::new(columns.map(|ranges| self.fork(ranges, shared)))
+    }
+
+    /// The path that leads on by source port; where all ports lead the same way, that way.
+    fn fork(&mut self, ranges: &[SourceRange], shared: &mut Shared) -> PathId {
+        if let [only] = ranges {
+            return only.path;
+        }
+        if let Some(id) = self.forks.get(ranges) {
+            return *id;
+        }
+        let fork = Path {
+            verdict: Verdict::Deny,
+            direction: self.stack.direction(),
+            by: Decider::SourcePort(ranges.into()),
+            passed: Vec::new(),
+            logged: Vec::new(),
+            isolating: Arc::new([]),
+            spares_hairpin: false,
+        };
+        let id = shared.paths.hold(fork, Vec::new(), &mut shared.numbers);
+        self.forks.insert(ranges.to_vec(), id);
+        id
     }
 
     fn path(&mut self, outcome: &Outcome, shared: &mut Shared) -> PathId {
@@ -433,13 +491,17 @@ impl Table {
         self.signatures.retain(|_, class| !emptied.contains(class));
         let paths: BTreeSet<PathId> =
             self.columns.values().flat_map(|column| column.iter().map(|(_, path)| *path)).collect();
+        let forks = self.forks.extract_if(|_, path| !paths.contains(path)).map(|(_, path)| path);
+        shared.paths.release(forks);
+        let by_fork = self.forks.keys().flatten().map(|range| range.path);
+        let paths: BTreeSet<PathId> = by_fork.chain(paths).collect();
         let unused = self.outcomes.extract_if(|_, path| !paths.contains(path)).map(|(_, path)| path);
         shared.paths.release(unused);
     }
 
     /// It is gone.
     pub(crate) fn dissolve(self, shared: &mut Shared) -> ProfileKey {
-        shared.paths.release(self.outcomes.into_values().chain(self.closed));
+        shared.paths.release(self.outcomes.into_values().chain(self.forks.into_values()).chain(self.closed));
         self.key
     }
 }

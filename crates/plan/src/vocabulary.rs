@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{Family, LabelSelector, Labels, Namespace, ObjectRef, Pod, Protocol};
+use tortie_model::{Direction, Family, LabelSelector, Labels, Namespace, ObjectRef, Pod, Protocol};
 use tortie_persistent::Changed;
-use tortie_policy::{Detail, EndpointSelector, NamedPort, NamespaceMatch, Peers, Policy, Ports, Rule, Stack};
+use tortie_policy::{Detail, EndpointSelector, Key, NamedPort, NamespaceMatch, Policy, PortMatch, Rule, Stack};
 
 use crate::identity::{Content, PodContent};
 
@@ -18,8 +18,12 @@ pub(crate) enum Word {
     NamespaceKey(Arc<str>),
     /// A label of pods.
     PodKey(Arc<str>),
-    /// A port name in an egress rule: part of what the destination is.
-    EgressName(Arc<str>, Protocol),
+    /// The name of a service account.
+    AccountName,
+    /// A label of service accounts.
+    AccountKey(Arc<str>),
+    /// A port name of the other end: part of what that is.
+    PeerName(Arc<str>, Protocol),
     /// A block of addresses.
     Net(IpNet),
 }
@@ -32,7 +36,9 @@ pub(crate) struct Vocabulary {
     counts: BTreeMap<Word, usize>,
     namespace_keys: BTreeSet<Arc<str>>,
     pod_keys: BTreeSet<Arc<str>>,
-    egress_names: BTreeSet<(Arc<str>, Protocol)>,
+    account_keys: BTreeSet<Arc<str>>,
+    account_name: bool,
+    peer_names: BTreeSet<(Arc<str>, Protocol)>,
     /// Lengths of prefixes of blocks, with the number of blocks that have them.
     lengths: BTreeMap<(bool, u8), usize>,
     none: Arc<[IpNet]>,
@@ -83,8 +89,10 @@ impl Vocabulary {
         match word {
             Word::NamespaceKey(key) => turn(&mut self.namespace_keys, key, is_asked),
             Word::PodKey(key) => turn(&mut self.pod_keys, key, is_asked),
-            Word::EgressName(name, protocol) => {
-                turn(&mut self.egress_names, &(name.clone(), *protocol), is_asked);
+            Word::AccountKey(key) => turn(&mut self.account_keys, key, is_asked),
+            Word::AccountName => self.account_name = is_asked,
+            Word::PeerName(name, protocol) => {
+                turn(&mut self.peer_names, &(name.clone(), *protocol), is_asked);
             }
             Word::Net(net) => {
                 let length = (Family::of_net(net) == Family::V4, net.prefix_len());
@@ -103,12 +111,15 @@ impl Vocabulary {
 
     /// What policies can know of a pod, besides its address.
     pub(crate) fn pod(&self, pod: &Pod, namespace: &Namespace) -> Arc<PodContent> {
-        let names = self.egress_names.iter();
+        let none = Labels::default();
+        let account = namespace.accounts().get(&pod.service_account).unwrap_or(&none);
         Arc::new(PodContent {
             namespace: pod.meta.namespace.clone(),
             namespace_labels: project(namespace.labels(), &self.namespace_keys),
             pod_labels: project(&pod.meta.labels, &self.pod_keys),
-            names: names.filter_map(|(n, p)| Some((n.clone(), *p, pod.named_port(n, *p)?))).collect(),
+            account: self.account_name.then(|| pod.service_account.clone()),
+            account_labels: project(account, &self.account_keys),
+            names: own_names(&self.peer_names, pod),
         })
     }
 
@@ -133,16 +144,21 @@ impl Vocabulary {
 /// All words of a policy, as often as it says them.
 fn words(policy: &Policy, say: &mut dyn FnMut(Word)) {
     selector_words(&policy.subject, say);
-    for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
-        if let Peers::OneOf(peers) = &rule.peers {
-            for selector in peers.iter().filter_map(|p| p.endpoints.as_ref()) {
-                selector_words(selector, say);
+    for direction in Direction::BOTH {
+        for rule in policy.rules(direction).into_iter().flatten() {
+            for peer in rule.peers.listed() {
+                for selector in peer.endpoints.iter().chain(&peer.not_endpoints) {
+                    selector_words(selector, say);
+                }
+            }
+            rule_nets(rule).for_each(|net| say(Word::Net(net)));
+            // What it says of the endpoint itself may hold for one family only.
+            let families = rule.own.iter().flat_map(|_| Family::ALL);
+            families.for_each(|family| say(Word::Net(family.whole())));
+            for (name, protocol) in names(End::Peer, direction, rule) {
+                say(Word::PeerName(name, protocol));
             }
         }
-        rule_nets(rule).for_each(|net| say(Word::Net(net)));
-    }
-    for (name, protocol) in policy.egress.iter().flatten().flat_map(port_names) {
-        say(Word::EgressName(name, protocol));
     }
 }
 
@@ -151,6 +167,16 @@ fn selector_words(selector: &EndpointSelector, say: &mut dyn FnMut(Word)) {
         keys(namespaces).for_each(|key| say(Word::NamespaceKey(key)));
     }
     keys(&selector.pods).for_each(|key| say(Word::PodKey(key)));
+    if let Some(expression) = &selector.expression {
+        expression.keys(&mut |key| match key {
+            Key::Own(key) => say(Word::PodKey(key.clone())),
+            Key::Namespace(key) => say(Word::NamespaceKey(key.clone())),
+            Key::Account(key) => say(Word::AccountKey(key.clone())),
+            Key::AccountName => say(Word::AccountName),
+            // Every identity has its namespace, and every pod its orchestrator.
+            Key::NamespaceName | Key::Orchestrator => {}
+        });
+    }
 }
 
 fn keys(selector: &LabelSelector) -> impl Iterator<Item = Arc<str>> {
@@ -164,12 +190,7 @@ fn project(labels: &Labels, keys: &BTreeSet<Arc<str>>) -> Vec<(Arc<str>, Arc<str
 
 /// The blocks and exceptions that a rule names.
 fn rule_nets(rule: &Rule) -> impl Iterator<Item = IpNet> {
-    let peers = match &rule.peers {
-        Peers::Any => &[][..],
-        Peers::OneOf(peers) => peers,
-    };
-    let blocks = peers.iter().filter_map(|p| p.blocks.as_ref()).flatten();
-    blocks.flat_map(|b| b.except().iter().copied().chain([b.cidr()]))
+    rule.peers.listed().iter().flat_map(|peer| peer.nets())
 }
 
 /// The blocks and exceptions that the rules of a stack name.
@@ -177,21 +198,30 @@ pub(crate) fn stack_nets(stack: &Stack) -> BTreeSet<IpNet> {
     stack.rules().flat_map(|(_, rule)| rule_nets(rule)).collect()
 }
 
-/// The port names that a rule names, with their protocols.
-fn port_names(rule: &Rule) -> impl Iterator<Item = (Arc<str>, Protocol)> {
-    let ports = match &rule.ports {
-        Ports::Any => &[][..],
-        Ports::OneOf(ports) => ports,
+/// An end of a packet, as the policies of one endpoint see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The endpoint.
+    Own,
+    /// The other one.
+    Peer,
+}
+
+/// The port names of an end that a rule names, with their protocols.
+fn names(end: End, direction: Direction, rule: &Rule) -> impl Iterator<Item = (Arc<str>, Protocol)> {
+    let (ports, not_ports) = match (end, direction) {
+        (End::Own, Direction::Ingress) | (End::Peer, Direction::Egress) => (&rule.ports, &rule.not_ports),
+        (End::Own, Direction::Egress) | (End::Peer, Direction::Ingress) => (&rule.source_ports, &rule.not_source_ports),
     };
-    ports.iter().filter_map(|p| match &p.detail {
+    ports.listed().iter().chain(not_ports).filter_map(|p: &PortMatch| match &p.detail {
         Detail::Named(name) => Some((name.clone(), p.protocol.transport()?)),
         Detail::All | Detail::Range(..) => None,
     })
 }
 
-/// The port names that the rules of a stack name.
-pub(crate) fn stack_names(stack: &Stack) -> BTreeSet<(Arc<str>, Protocol)> {
-    stack.rules().flat_map(|(_, rule)| port_names(rule)).collect()
+/// The port names of an end that the rules of a stack name.
+pub(crate) fn stack_names(end: End, stack: &Stack) -> BTreeSet<(Arc<str>, Protocol)> {
+    stack.rules().flat_map(|(_, rule)| names(end, stack.direction(), rule)).collect()
 }
 
 /// What those names stand for on a pod.

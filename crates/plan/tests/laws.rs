@@ -8,7 +8,7 @@ use std::sync::Arc;
 use support::facts;
 use tortie_model::{Direction, Labels, NetworkPolicy, Protocol, Traffic};
 use tortie_plan::{AttachmentPoint, Compiler, Decider, Numbers, Packet, Plan, PlanVerdict, Problem, SetSource};
-use tortie_policy::{Delta, Index, PodKey};
+use tortie_policy::{Delta, EPHEMERAL_PORT, Index, PodKey};
 use tortie_testkit::{Cluster, Rng, build, random};
 
 /// Three namespaces on one node and another; `web` of each takes `db` of its own namespace and port 80 from all.
@@ -196,6 +196,7 @@ fn a_pod_that_is_gone_is_closed_before_anything_else() {
         source: build::ip("192.0.2.1"),
         destination: build::ip("10.244.1.2"),
         traffic: Traffic::port(Protocol::Tcp, 80),
+        source_port: EPHEMERAL_PORT,
     };
     assert!(matches!(transition.withdrawn.evaluate(&packet), PlanVerdict::Unprogrammed(_)));
     assert!(transition.during.evaluate(&packet).is_allowed());
@@ -306,6 +307,7 @@ fn what_is_too_big_is_closed_alone_and_says_so() {
         source: build::ip("10.244.2.100"),
         destination: build::ip(to),
         traffic: Traffic::port(Protocol::Tcp, port),
+        source_port: EPHEMERAL_PORT,
     };
     // For each client a row and a class: 22 are as many as eleven need.
     let mut compiler = Compiler::new().with_limit(22);
@@ -370,6 +372,7 @@ fn what_fits_again_decides_for_all() {
                     source: build::ip(&ip(i)),
                     destination: build::ip("10.244.1.2"),
                     traffic: Traffic::port(Protocol::Tcp, 1000 + set),
+                    source_port: EPHEMERAL_PORT,
                 };
                 assert_eq!(plan.evaluate(&packet).is_allowed(), set & 1 << i != 0, "client {i}, set {set:04b}");
             }
@@ -389,6 +392,7 @@ fn spoofed_and_unprogrammed_packets_never_reach_policy() {
         source: build::ip(from),
         destination: build::ip(to),
         traffic: Traffic::port(Protocol::Tcp, 80),
+        source_port: EPHEMERAL_PORT,
     };
     let decide = |from, by, to| plan.evaluate(&packet(from, by, to));
     assert!(decide("10.244.1.2", Some("10.244.1.2"), "10.244.2.2").is_allowed());
@@ -418,6 +422,7 @@ fn a_pod_does_not_block_itself() {
         source: ip,
         destination: ip,
         traffic: Traffic::port(Protocol::Tcp, 80),
+        source_port: EPHEMERAL_PORT,
     };
     assert!(matches!(plan.evaluate(&packet), PlanVerdict::Decided { allowed: true, hairpin: true, .. }));
     packet.destination = build::ip("10.244.1.3");

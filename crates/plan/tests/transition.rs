@@ -12,7 +12,7 @@ use tortie_plan::{
     ClassId, Compiler, IdentityId, OutsideClass, Path, PathId, Plan, PortClassId, ProfileId, RangeEntry, SetSource,
     Transition,
 };
-use tortie_policy::{Index, Regions, Verdict};
+use tortie_policy::{Index, Names, Regions, Verdict};
 use tortie_testkit::{Cluster, Flow, Rng, build, random};
 
 const CLUSTERS: u64 = 300;
@@ -210,8 +210,8 @@ impl Film {
 fn engine(at: &Index, peers: &Index, direction: Direction, own: IpAddr, peer: IpAddr, traffic: Traffic) -> bool {
     let (own, peer) = (at.address_side(own), peers.address_side(peer));
     let Some(pod) = own.pod() else { return true };
-    let destination = if direction == Direction::Ingress { &own } else { &peer };
-    let names = tortie_policy::NamedPorts::of(destination.pod().map(|p| &**p));
+    let [source, destination] = if direction == Direction::Ingress { [&peer, &own] } else { [&own, &peer] };
+    let names = Names::between(source.pod().map(|p| &**p), destination.pod().map(|p| &**p));
     at.stack(pod, direction).decide(&peer, traffic, names).verdict == Verdict::Allow
 }
 

@@ -153,12 +153,17 @@ impl Packets {
     }
 }
 
+/// The source of packets of a protocol, as if it were their destination; without ports all come from the same.
+fn from(protocol: IpProtocol, port: u16) -> Traffic {
+    Traffic { protocol, detail: if protocol.transport().is_some() { port } else { 0 } }
+}
+
 impl Rule {
     /// Whether it speaks of a packet, whatever its ends.
     #[must_use]
     pub fn admits(&self, asked: Asked, names: Names<'_>) -> bool {
-        let Asked { traffic, source_port } = asked;
-        let source = Traffic { protocol: traffic.protocol, detail: source_port };
+        let traffic = asked.traffic;
+        let source = from(traffic.protocol, asked.source_port);
         self.ports.matches(traffic, names.destination)
             && !self.not_ports.iter().any(|p| p.matches(traffic, names.destination))
             && self.source_ports.matches(source, names.source)
@@ -174,7 +179,7 @@ impl Rule {
         if let Ports::OneOf(ports) = &self.source_ports {
             // Only protocols that are listed for the source can match.
             let admitted = |protocol: IpProtocol| {
-                let source = Traffic { protocol, detail: source_port };
+                let source = from(protocol, source_port);
                 ports.iter().any(|p| p.matches(source, names.source))
             };
             if out.rest {
@@ -186,7 +191,7 @@ impl Rule {
             out.listed.retain(|protocol, _| admitted(*protocol));
         }
         for port in &self.not_source_ports {
-            if port.matches(Traffic { protocol: port.protocol, detail: source_port }, names.source) {
+            if port.matches(from(port.protocol, source_port), names.source) {
                 out.take(port.protocol, &port.protocol.details());
             }
         }
@@ -196,6 +201,7 @@ impl Rule {
     /// Where source ports begin to mean something else to it; the first of them is left out.
     pub(crate) fn source_cuts(&self, names: NamedPorts<'_>) -> impl Iterator<Item = u16> {
         let ranges = self.source_ports.listed().iter().chain(&self.not_source_ports);
+        let ranges = ranges.filter(|p| p.protocol.transport().is_some());
         let ranges = ranges.filter_map(move |p| p.range(names)).map(|(_, range)| range);
         ranges.flat_map(|r| [Some(*r.start()), r.end().checked_add(1)]).flatten().filter(|cut| *cut != 0)
     }

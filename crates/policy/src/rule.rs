@@ -225,10 +225,11 @@ impl Peer {
         *self == Self::default()
     }
 
-    /// All blocks of addresses that it names.
+    /// All blocks of addresses that it names; a family is all of its addresses.
     pub fn nets(&self) -> impl Iterator<Item = IpNet> {
         let blocks = self.blocks.iter().flatten().flat_map(|b| b.except().iter().copied().chain([b.cidr()]));
-        blocks.chain(self.sets.iter().copied()).chain(self.not_blocks.iter().copied())
+        let family = self.family.map(|family| family.whole());
+        blocks.chain(self.sets.iter().copied()).chain(self.not_blocks.iter().copied()).chain(family)
     }
 }
 

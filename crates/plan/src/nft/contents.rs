@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use tortie_model::{Direction, Family, IpProtocol};
 use tortie_persistent::{Map, Set};
-use tortie_policy::Verdict as Decision;
 use tortie_ruleset::{Data, Element, Verdict};
 
 use super::layout::{Layout, Slot, Stage};
 use super::prefix::DropKind;
-use super::{Options, program};
+use super::{Options, path, program};
 use crate::{
     ClassId, IdentityId, LocalEndpoint, OutsideClass, PathId, Plan, PortClassId, Profile, ProfileId, RangeEntry,
 };
@@ -192,8 +191,8 @@ struct Act {
     /// 0 for the profile's default.
     path: u32,
     profile: ProfileId,
-    /// The path, and whether it denies; `None` when the plan does not explain it.
-    leads_to: Option<(PathId, bool)>,
+    /// The path, and what its chain does; `None` when the plan does not explain it.
+    leads_to: Option<(PathId, path::Act)>,
 }
 
 /// What does not depend on the layout. Consecutive values share what is the same.
@@ -310,10 +309,10 @@ impl Values {
 
         let Some(direction) = new.or(old).map(|(p, _)| p.stack.direction()) else { return };
         let acts = self.acts.entry(direction).or_default();
-        let act = |path: u32, (profile, plan): (&Profile, &Plan)| {
-            let target = if path == NO_ROW { profile.default } else { PathId(path) };
-            let known = plan.paths.get(&target).filter(|_| path != TO_RANGES);
-            Act { path, profile: id, leads_to: known.map(|p| (target, p.verdict == Decision::Deny)) }
+        let act = |number: u32, (profile, plan): (&Profile, &Plan)| {
+            let target = if number == NO_ROW { profile.default } else { PathId(number) };
+            let known = plan.paths.get(&target).filter(|_| number != TO_RANGES);
+            Act { path: number, profile: id, leads_to: known.map(|p| (target, path::Act::of(p))) }
         };
         for (path, plan) in rows.iter().filter_map(|row| row.old.zip(old)) {
             let count = self.rows.get(&(id, *path)).copied().unwrap_or_default();
@@ -461,7 +460,7 @@ impl Act {
         let key = two(self.path, self.profile.0);
         let chain = match (self.path, self.leads_to) {
             (TO_RANGES, _) => program::by_range(layout, direction),
-            (_, Some((path, denies))) => layout.path(direction, path, denies),
+            (_, Some((path, act))) => layout.path(direction, path, act),
             // A path that the plan does not explain is dropped.
             (_, None) => DropKind::Bad.as_str().to_owned(),
         };

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use tortie_model::{Direction, Family};
 use tortie_ruleset::{DataType, Element, KeyType, MapKind, MapSpec, Table};
 
+use super::path::Act;
 use super::prefix::letter;
 
 /// Fewest elements that a hash map has room for.
@@ -187,7 +188,7 @@ impl Layout {
             let mut versions = table.chains.keys().filter_map(|n| n.strip_prefix(stem)?.parse::<u32>().ok());
             versions.next().filter(|_| versions.next().is_none())
         };
-        let path = table.chains.keys().find(|n| n.starts_with("allow_") || n.starts_with("deny_"));
+        let path = table.chains.keys().find(|n| ["allow_", "deny_", "fork_"].iter().any(|stem| n.starts_with(stem)));
         let epoch = match path {
             Some(name) => name.rsplit_once('.')?.1.parse().ok()?,
             None => version("host.")?,
@@ -266,8 +267,8 @@ impl Layout {
     }
 
     /// Name of the chain of a path.
-    pub(crate) fn path(&self, direction: Direction, path: crate::PathId, denies: bool) -> String {
-        format!("{}_{}{path}.{}", if denies { "deny" } else { "allow" }, letter(direction), self.epoch)
+    pub(crate) fn path(&self, direction: Direction, path: crate::PathId, act: Act) -> String {
+        format!("{}_{}{path}.{}", act.as_str(), letter(direction), self.epoch)
     }
 }
 
@@ -294,7 +295,7 @@ mod tests {
         assert_eq!((new.name(Slot::Class), new.map(Slot::Class).1.size), ("cls.2".to_owned(), Some(2048)));
         assert_eq!(new.name(Slot::Decision), "dec.1");
         assert_eq!(new.chain("forward4"), "forward4.2");
-        assert_eq!(new.path(Direction::Ingress, crate::PathId(7), true), "deny_i7.1", "paths keep their meaning");
+        assert_eq!(new.path(Direction::Ingress, crate::PathId(7), Act::Deny), "deny_i7.1", "paths keep their meaning");
         assert_eq!(new.fit(&BTreeMap::new(), false), new, "nothing shrinks");
     }
 }

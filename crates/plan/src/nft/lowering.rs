@@ -180,7 +180,7 @@ impl Written {
                 self.chains.remove(&path::chain_name(*path.key, old, layout));
             }
             if let Some(new) = path.new {
-                let chain = path::chain(*path.key, new, layout, options);
+                let chain = path::chain(*path.key, new, &plan.paths, layout, options);
                 self.chains.insert(path::chain_name(*path.key, new, layout), Arc::new(chain));
             }
         }

@@ -1,30 +1,80 @@
 //! The chains that carry out paths: count, log, and let pass or not.
 
+use std::sync::Arc;
+
 use tortie_model::{Direction, Family, IpProtocol};
+use tortie_persistent::Map;
 use tortie_policy::Verdict as Decision;
 use tortie_ruleset::{Chain, Rule, Verdict};
 
 use super::layout::Layout;
 use super::pipeline::Pipeline;
-use super::prefix::{PathKind, Prefix};
+use super::prefix::{DropKind, PathKind, Prefix};
 use super::{Denial, Options};
 use crate::{Path, PathId};
 
 /// Longest comment of a rule.
 const COMMENT: usize = 127;
 
+/// What the chain of a path does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Act {
+    Allow,
+    Deny,
+    /// Goes on by source port.
+    Fork,
+}
+
+impl Act {
+    pub(crate) fn of(path: &Path) -> Self {
+        match path.verdict {
+            _ if !path.branches().is_empty() => Self::Fork,
+            Decision::Deny => Self::Deny,
+            Decision::Allow => Self::Allow,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Fork => "fork",
+        }
+    }
+}
+
 /// The name of the chain that carries out a path.
 pub(crate) fn chain_name(id: PathId, path: &Path, layout: &Layout) -> String {
-    layout.path(path.direction, id, path.verdict == Decision::Deny)
+    layout.path(path.direction, id, Act::of(path))
 }
 
 /// The chain that carries out a path.
-pub(crate) fn chain(id: PathId, path: &Path, layout: &Layout, options: &Options) -> Chain {
-    let rules = match path.verdict {
-        Decision::Deny => deny(path.direction, id, path, layout, options),
-        Decision::Allow => allow(path.direction, id, path, options),
+pub(crate) fn chain(
+    id: PathId,
+    path: &Path,
+    paths: &Map<PathId, Arc<Path>>,
+    layout: &Layout,
+    options: &Options,
+) -> Chain {
+    let rules = match Act::of(path) {
+        Act::Deny => deny(path.direction, id, path, layout, options),
+        Act::Allow => allow(path.direction, id, path, options),
+        Act::Fork => fork(path, paths, layout),
     };
     Chain { base: None, rules }
+}
+
+/// Goes on by source port. What the plan does not explain is dropped.
+fn fork(path: &Path, paths: &Map<PathId, Arc<Path>>, layout: &Layout) -> Vec<Rule> {
+    let mut first = 0;
+    let mut rules = Vec::with_capacity(path.branches().len());
+    for branch in path.branches() {
+        let target = paths.get(&branch.path).map(|path| chain_name(branch.path, path, layout));
+        let target = target.unwrap_or_else(|| DropKind::Bad.as_str().to_owned());
+        rules.push(Pipeline::new().source_ports(first, branch.last).goto(target));
+        first = branch.last.saturating_add(1);
+    }
+    rules
 }
 
 /// Counts and lets pass. Egress returns to the caller, which goes on with ingress.

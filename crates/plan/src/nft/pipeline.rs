@@ -186,6 +186,16 @@ impl Pipeline {
         )
     }
 
+    /// Goes on for source ports from the first to the last.
+    pub(crate) fn source_ports(self, from: u16, to: u16) -> Self {
+        let load = self.payload(PayloadBase::Transport, 0, 2, SCRATCH);
+        let from_there = match from {
+            0 => load,
+            from => load.compare(SCRATCH, CmpOp::Gte, &from.to_be_bytes()),
+        };
+        if to == u16::MAX { from_there } else { from_there.compare(SCRATCH, CmpOp::Lte, &to.to_be_bytes()) }
+    }
+
     /// Loads an address into registers from `dreg`, word by word: the kernel loads up to four bytes in place, and
     /// calls for more.
     fn address(self, family: Family, end: End, dreg: Reg) -> Self {

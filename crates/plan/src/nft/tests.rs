@@ -211,7 +211,7 @@ fn packet(dice: &mut Dice) -> Packet {
         0 => (AttachmentPoint::ToThisNode, outside(dice)),
         _ => (AttachmentPoint::Forward, destination),
     };
-    Packet { at, interface, source, destination, traffic: traffic(dice, family) }
+    Packet { at, interface, source, destination, traffic: traffic(dice, family), source_port: 0xfffe }
 }
 
 fn wire(packet: &Packet) -> (Hook, Wire) {
@@ -555,7 +555,14 @@ fn established_revoked_and_odd_packets_never_ask_policy() {
     let outside: IpAddr = OUTSIDE[0].parse().unwrap();
     let send = |source, destination, interface: Option<PodInterface>, connection| {
         let traffic = Traffic::port(Protocol::Tcp, 80);
-        let (hook, mut wire) = wire(&Packet { at: AttachmentPoint::Forward, interface, source, destination, traffic });
+        let (hook, mut wire) = wire(&Packet {
+            at: AttachmentPoint::Forward,
+            interface,
+            source,
+            destination,
+            traffic,
+            source_port: 0xfffe,
+        });
         wire.connection = connection;
         let run = Machine::new(&table).run(hook, &wire).expect("runs");
         (run.fate, run.counted.first().map(|(chain, _)| chain.split('.').next().unwrap_or_default().to_owned()))

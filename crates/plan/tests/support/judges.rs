@@ -7,7 +7,9 @@ use tortie_model::{Direction, Traffic, canonical};
 use tortie_plan::nft::prefix::{PathKind, Prefix};
 use tortie_plan::nft::{Lowering, Options};
 use tortie_plan::{AttachmentPoint, Compiler, Decider, Packet, Plan, PlanVerdict};
-use tortie_policy::{Action, By, FlowVerdict, Half, Index, Outcome, Position, Shortcut, Stack, Verdict};
+use tortie_policy::{
+    Action, By, EPHEMERAL_PORT, FlowVerdict, Half, Index, Outcome, Position, Shortcut, Stack, Verdict,
+};
 use tortie_ruleset::machine::{Fate, Interface, Machine, Packet as Wire, Run};
 use tortie_ruleset::{Hook, Table};
 use tortie_testkit::reference::Halves;
@@ -98,6 +100,7 @@ impl Judges<'_> {
             source: flow.from,
             destination: flow.to,
             traffic: flow.traffic,
+            source_port: EPHEMERAL_PORT,
         };
         let found = self.plan.evaluate(&packet);
         let run = self.run(flow, &packet);
@@ -162,8 +165,9 @@ impl Judges<'_> {
     /// Sends the packet through the table as it arrives at this node.
     fn run(&self, flow: Flow, packet: &Packet) -> Result<Run, tortie_ruleset::machine::Fault> {
         let [high, low] = flow.traffic.detail.to_be_bytes();
+        let [from_high, from_low] = packet.source_port.to_be_bytes();
         let transport = match flow.traffic.protocol {
-            p if p.transport().is_some() => vec![0xff, 0xfe, high, low, 0, 0, 0, 0],
+            p if p.transport().is_some() => vec![from_high, from_low, high, low, 0, 0, 0, 0],
             p if p.is_icmp() => vec![high, low, 0, 0],
             _ => vec![1, 2, 3, 4, 5, 6, 7, 8],
         };
