@@ -157,7 +157,7 @@ pub struct Path {
     /// The policy of the deciding rule, or, when no rule decided, all policies that govern the endpoint, in order: for
     /// explaining a drop after they are gone.
     pub isolating: Arc<[ObjectRef]>,
-    /// A pod's connection to itself passes although this denies it (NetworkPolicy: "a pod cannot block itself").
+    /// A pod's connection to itself passes although this denies it; see [`Stack::spares_itself`].
     pub spares_hairpin: bool,
 }
 

@@ -354,20 +354,15 @@ impl Table {
         }
         let rule = |p: &Position| &self.rules[p.0 as usize];
         let mut versions: Vec<Version> = outcome.passed.iter().map(|p| rule(p).0).collect();
-        let denies = outcome.verdict == Verdict::Deny;
-        let (by, isolating, is_network_policy) = match outcome.by {
+        let (by, isolating) = match outcome.by {
             By::Rule(position) => {
                 let (version, name, _) = rule(&position);
                 versions.push(*version);
                 let isolating = Arc::from([name.policy.clone()]);
-                (Decider::Rule(name.clone()), isolating, name.policy.kind == Kind::NetworkPolicy)
+                (Decider::Rule(name.clone()), isolating)
             }
-            By::EndOfTier(tier) => {
-                let tier = &self.stack.tiers()[tier];
-                let by = Decider::EndOfTier(tier.name.clone());
-                (by, self.isolating.clone(), tier.policies.iter().all(|p| p.object.kind == Kind::NetworkPolicy))
-            }
-            By::Profile => (Decider::Profile, self.isolating.clone(), false),
+            By::EndOfTier(tier) => (Decider::EndOfTier(self.stack.tiers()[tier].name.clone()), self.isolating.clone()),
+            By::Profile => (Decider::Profile, self.isolating.clone()),
         };
         let passed = outcome.passed.iter().map(|p| rule(p).1.clone()).collect();
         let logged = outcome.passed.iter().map(rule).filter(|r| r.2 == Action::Log).map(|r| r.1.clone()).collect();
@@ -378,7 +373,7 @@ impl Table {
             passed,
             logged,
             isolating,
-            spares_hairpin: denies && is_network_policy,
+            spares_hairpin: self.stack.spares_itself(outcome),
         };
         let id = shared.paths.hold(path, versions, &mut shared.numbers);
         self.outcomes.insert(outcome.clone(), id);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use tortie_model::{Direction, ObjectRef};
+use tortie_model::{Direction, Kind, ObjectRef};
 
 use crate::ports::{Asked, EPHEMERAL_PORT, Names};
 use crate::regions::Regions;
@@ -172,6 +172,19 @@ impl Stack {
             }
         }
         Outcome { verdict: Verdict::Allow, by: By::Profile, passed }
+    }
+
+    /// Whether a pod's connection to itself by way of a Service passes although this denies it: a NetworkPolicy "cannot
+    /// block itself", every other policy is evaluated.
+    #[must_use]
+    pub fn spares_itself(&self, outcome: &Outcome) -> bool {
+        let is_network_policy = |object: &ObjectRef| object.kind == Kind::NetworkPolicy;
+        outcome.verdict == Verdict::Deny
+            && match outcome.by {
+                By::Rule(position) => self.rule_ref(position).is_some_and(|rule| is_network_policy(&rule.policy)),
+                By::EndOfTier(tier) => self.tiers[tier].policies.iter().all(|p| is_network_policy(&p.object)),
+                By::Profile => false,
+            }
     }
 
     /// The positions of the rules whose peers match the other end, in order: all that [`Stack::resolve`] needs to

@@ -145,6 +145,19 @@ impl Index {
         FlowVerdict { shortcut, egress: half(egress, to), ingress: half(ingress, from) }
     }
 
+    /// Whether a packet that a pod sends to itself by way of a Service passes its egress and its ingress. Straight to
+    /// its own address it never leaves the pod.
+    #[must_use]
+    pub fn hairpin(&self, pod: &Side, asked: impl Into<Asked>) -> [bool; 2] {
+        let asked = asked.into();
+        Direction::BOTH.map(|direction| {
+            let Some(own) = pod.pod() else { return true };
+            let stack = self.stack(own, direction);
+            let outcome = stack.decide(pod, asked, Names::between(Some(own), Some(own)));
+            outcome.verdict == Verdict::Allow || stack.spares_itself(&outcome)
+        })
+    }
+
     /// Decides all packets between two ends at once, from a client's port.
     #[must_use]
     pub fn pair(&self, from: &Side, to: &Side) -> PairVerdict {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use tortie_model::{Direction, IpProtocol, Traffic};
+use tortie_model::Direction;
+use tortie_policy::Asked;
 use tortie_ruleset::Hook;
 use tortie_ruleset::lift::{ClassSet, Head, IpVersion, Space};
 use tortie_ruleset::machine::{Connection, Interface};
@@ -11,6 +12,7 @@ use tortie_ruleset::machine::{Connection, Interface};
 use crate::Claim;
 use crate::endpoint::{Endpoints, Half, Halves};
 use crate::why::{Why, policy};
+use crate::witness::policy_traffic;
 
 /// Of the packets from and to these classes, those that must pass; the others must not.
 #[derive(Debug)]
@@ -46,12 +48,7 @@ impl<'a> Demand<'a> {
             answers: halves
                 .answers
                 .iter()
-                .map(|regions| {
-                    space.traffic_where(|t| {
-                        let traffic = Traffic { protocol: IpProtocol(t.protocol), detail: t.detail };
-                        !t.headless && *regions.get(traffic)
-                    })
-                })
+                .map(|answer| space.traffic_where(|t| !t.headless && answer.passes(policy_traffic(t))))
                 .collect(),
             any: space.addresses_where(|_| true),
             everything: space.traffic_where(|_| true),
@@ -102,7 +99,7 @@ impl<'a> Demand<'a> {
     fn half(&self, endpoint: usize, direction: Direction, peer: usize) -> &ClassSet {
         match self.halves.rows[&(endpoint, direction)][peer] {
             Half::Ungoverned => &self.everything,
-            Half::Itself => &self.whole,
+            Half::Whole => &self.whole,
             Half::Closed => &self.nothing,
             Half::Decided(id) => &self.answers[id],
         }
@@ -189,16 +186,9 @@ impl<'a> Demand<'a> {
     }
 
     /// Why a packet of these ends must pass or not, in words.
-    pub(crate) fn words(
-        &self,
-        want: &Wanted,
-        passes: bool,
-        head: &Head,
-        ends: [IpAddr; 2],
-        traffic: Traffic,
-    ) -> String {
+    pub(crate) fn words(&self, want: &Wanted, passes: bool, head: &Head, ends: [IpAddr; 2], asked: Asked) -> String {
         match want.why {
-            Why::Policy => policy(self.claim, self.endpoints, head, ends, traffic),
+            Why::Policy => policy(self.claim, self.endpoints, head, ends, asked),
             why => why.text(passes).to_owned(),
         }
     }

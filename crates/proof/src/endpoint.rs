@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{ContainerPort, Direction, Labels, Pod};
+use tortie_model::{ContainerPort, Direction, Kind, Labels, Pod};
 use tortie_plan::{PodInterface, Problem};
-use tortie_policy::{NamedPorts, Peers, Policy, Position, Regions, Side, Stack, Verdict};
+use tortie_policy::{Asked, Names, Outcome, Peer, Policy, Position, Regions, Side, Stack, Verdict};
 use tortie_ruleset::lift::Cuts;
 use tortie_ruleset::machine::Interface;
 
@@ -87,11 +87,7 @@ impl Endpoints {
         let mut nets: BTreeSet<IpNet> = claim.facts.pod_ranges.iter().map(IpNet::trunc).collect();
         for stack in self.all.iter().flat_map(|e| &e.stacks) {
             for (_, rule) in stack.rules() {
-                let Peers::OneOf(peers) = &rule.peers else { continue };
-                for block in peers.iter().filter_map(|p| p.blocks.as_ref()).flatten() {
-                    nets.insert(block.cidr());
-                    nets.extend(block.except());
-                }
+                nets.extend(rule.peers.listed().iter().flat_map(Peer::nets));
             }
         }
         nets.iter().for_each(|net| cuts.addresses(net.network(), net.broadcast()));
@@ -111,21 +107,22 @@ impl Endpoints {
                     if stack.is_empty() {
                         return Half::Ungoverned;
                     }
-                    if self.at(*peer) == Some(n) {
-                        return Half::Itself;
-                    }
+                    let itself = self.at(*peer) == Some(n);
                     if endpoint.closed[at] {
-                        return Half::Closed;
+                        let spared = itself && stack.policies().all(|p| p.object.kind == Kind::NetworkPolicy);
+                        return if spared { Half::Whole } else { Half::Closed };
                     }
-                    let destination = if direction == Direction::Ingress { Some(&endpoint.pod) } else { side.pod() };
-                    let ports = destination.map_or_else(Vec::new, |p| p.ports.clone());
+                    let ends = match direction {
+                        Direction::Ingress => [side.pod(), Some(&endpoint.pod)],
+                        Direction::Egress => [Some(&endpoint.pod), side.pod()],
+                    };
+                    let ports = ends.map(|end| end.map_or_else(Vec::new, |pod| pod.ports.clone()));
                     let matched = stack.matched(&side);
-                    let key = Said { direction, policies: policies.clone(), ports, matched };
+                    let key = Said { direction, policies: policies.clone(), ports, matched, itself };
                     let next = halves.answers.len();
                     let id = *known.entry(key).or_insert_with_key(|key| {
-                        let names = NamedPorts::of(destination.map(|p| &**p));
-                        let regions = stack.resolve(&key.matched, names);
-                        halves.answers.push(regions.map(|outcome| outcome.verdict == Verdict::Allow));
+                        let [source, destination] = ends.map(|end| end.map(|pod| &**pod));
+                        halves.answers.push(Answer::of(stack, key, Names::between(source, destination)));
                         next
                     });
                     Half::Decided(id)
@@ -166,8 +163,33 @@ impl Traits {
 struct Said {
     direction: Direction,
     policies: Vec<usize>,
-    ports: Vec<ContainerPort>,
+    ports: [Vec<ContainerPort>; 2],
     matched: Vec<Position>,
+    /// Whether the peer is the endpoint.
+    itself: bool,
+}
+
+/// The packets that the policies of an endpoint let pass, from or to a peer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// By the last of the source ports for which it holds, in order.
+    by_source: Vec<(u16, Regions<bool>)>,
+}
+
+impl Answer {
+    fn of(stack: &Stack, said: &Said, names: Names<'_>) -> Self {
+        let spared = |outcome: &Outcome| said.itself && stack.spares_itself(outcome);
+        let passes = |range: std::ops::RangeInclusive<u16>| {
+            let regions = stack.resolve_from(*range.start(), &said.matched, names);
+            (*range.end(), regions.map(|outcome| outcome.verdict == Verdict::Allow || spared(outcome)))
+        };
+        Self { by_source: stack.source_ranges(&said.matched, names).into_iter().map(passes).collect() }
+    }
+
+    pub(crate) fn passes(&self, asked: Asked) -> bool {
+        let at = self.by_source.partition_point(|(last, _)| *last < asked.source_port);
+        self.by_source.get(at).is_some_and(|(_, regions)| *regions.get(asked.traffic))
+    }
 }
 
 /// What is said of an endpoint in a direction with a peer.
@@ -175,8 +197,8 @@ struct Said {
 pub(crate) enum Half {
     /// No policy governs it: everything passes.
     Ungoverned,
-    /// It speaks to itself: everything passes.
-    Itself,
+    /// It speaks to itself, and its NetworkPolicies cannot forbid that: everything passes that has its header.
+    Whole,
     /// Its table did not fit: nothing passes.
     Closed,
     /// The packets that pass, by number.
@@ -186,7 +208,7 @@ pub(crate) enum Half {
 /// What the engine says of every endpoint.
 #[derive(Debug)]
 pub(crate) struct Halves {
-    pub(crate) answers: Vec<Regions<bool>>,
+    pub(crate) answers: Vec<Answer>,
     /// By endpoint and direction, for each class of addresses.
     pub(crate) rows: BTreeMap<(usize, Direction), Vec<Half>>,
 }
@@ -194,10 +216,11 @@ pub(crate) struct Halves {
 impl Halves {
     /// Cuts where the engine tells ports apart, and where discovery begins and ends.
     pub(crate) fn cut_traffic(&self, cuts: &mut Cuts) {
-        for regions in &self.answers {
+        for (last, regions) in self.answers.iter().flat_map(|answer| &answer.by_source) {
             for (protocol, ranges) in regions.protocols() {
                 ranges.iter().for_each(|(range, _)| cuts.traffic(protocol.0, range.clone()));
             }
+            last.checked_add(1).into_iter().for_each(|port| cuts.source_port(port));
         }
         cuts.traffic(58, 130 << 8..=137 << 8 | 0xff);
         cuts.traffic(58, 143 << 8..=143 << 8 | 0xff);

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use tortie_model::{Direction, Traffic};
-use tortie_policy::{By, Half};
+use tortie_model::Direction;
+use tortie_policy::{Asked, By, Half};
 use tortie_ruleset::Hook;
 use tortie_ruleset::lift::Head;
 
@@ -54,16 +54,16 @@ pub(crate) fn policy(
     endpoints: &Endpoints,
     head: &Head,
     [from, to]: [IpAddr; 2],
-    traffic: Traffic,
+    asked: Asked,
 ) -> String {
     let index = claim.index;
     let over_pod_link = head.input.as_ref().is_some_and(|i| i.name.starts_with(&*claim.facts.interface_prefix));
     let sender = endpoints.at(from).filter(|_| over_pod_link);
     let receiver = endpoints.at(to).filter(|_| head.hook == Hook::Forward);
     if sender.is_some() && sender == receiver {
-        return "a pod may always speak to itself".to_owned();
+        return "a pod may speak to itself but for what policies other than NetworkPolicy deny".to_owned();
     }
-    let verdict = index.verdict(&index.address_side(from), &index.address_side(to), traffic);
+    let verdict = index.verdict(&index.address_side(from), &index.address_side(to), asked);
     let asked = [(Direction::Egress, sender, &verdict.egress), (Direction::Ingress, receiver, &verdict.ingress)];
     let mut said: Vec<String> = asked
         .into_iter()

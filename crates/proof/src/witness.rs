@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use tortie_model::{IpProtocol, Traffic};
+use tortie_policy::Asked;
 use tortie_ruleset::lift::{Head, Space, TrafficClass};
 use tortie_ruleset::machine::{Connection, Fate, Fault, Machine, Packet};
 use tortie_ruleset::{Hook, Table};
@@ -64,8 +65,9 @@ impl Witness {
     }
 }
 
-pub(crate) const fn policy_traffic(traffic: TrafficClass) -> Traffic {
-    Traffic { protocol: IpProtocol(traffic.protocol), detail: traffic.detail }
+pub(crate) const fn policy_traffic(traffic: TrafficClass) -> Asked {
+    let TrafficClass { protocol, detail, source_port, .. } = traffic;
+    Asked { traffic: Traffic { protocol: IpProtocol(protocol), detail }, source_port }
 }
 
 impl Witness {
@@ -79,7 +81,11 @@ impl Witness {
     #[must_use]
     pub fn traffic_words(&self) -> String {
         let headless = if self.traffic.headless { " without its header" } else { "" };
-        format!("{}{headless}", policy_traffic(self.traffic))
+        let from = match (self.traffic.source_port, self.traffic.headless) {
+            (0 | tortie_policy::EPHEMERAL_PORT, _) | (_, true) => String::new(),
+            (port, false) => format!(" from port {port}"),
+        };
+        format!("{}{from}{headless}", policy_traffic(self.traffic).traffic)
     }
 
     /// Where it is met and in which state its connection is, in words: `a new packet at forward from eth0`.

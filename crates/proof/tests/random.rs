@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tortie_model::{Direction, IpProtocol, Traffic};
 use tortie_plan::nft::{Lowering, Options, REVOKED_BIT};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
-use tortie_policy::{Index, NamedPorts, PodKey, Verdict};
+use tortie_policy::{Asked, Index, Names, PodKey, Verdict};
 use tortie_proof::{Blamer, Claim, Proof, Witness, prove};
 use tortie_ruleset::machine::{Connection, Fate, Interface, Machine, Packet};
 use tortie_ruleset::{Hook, Table};
@@ -63,6 +63,7 @@ impl Ground {
             return None;
         }
         let traffic = Traffic { protocol: IpProtocol(packet.traffic.protocol), detail: packet.traffic.detail };
+        let asked = Asked { traffic, source_port: packet.traffic.source_port };
         let (from, to) = (self.index.address_side(packet.from), self.index.address_side(packet.to));
         let here = |key: &PodKey| self.facts.interfaces.get(key);
         let source = from.pod().map(|p| PodKey::of(p)).filter(|k| here(k).is_some());
@@ -81,12 +82,12 @@ impl Ground {
             return Some(false);
         }
         if source.is_some() && source == destination {
-            return Some(true);
+            return Some(self.index.hairpin(&from, asked) == [true; 2]);
         }
-        let names = NamedPorts::of(to.pod().map(|p| &**p));
+        let names = Names::between(from.pod().map(|p| &**p), to.pod().map(|p| &**p));
         let half = |key: &PodKey, direction, peer| {
             let stack = self.index.stack(self.index.pod(key).unwrap(), direction);
-            stack.is_empty() || stack.decide(peer, traffic, names).verdict == Verdict::Allow
+            stack.is_empty() || stack.decide(peer, asked, names).verdict == Verdict::Allow
         };
         Some(
             source.is_none_or(|key| !input.name.starts_with("tt") || half(&key, Direction::Egress, &to))

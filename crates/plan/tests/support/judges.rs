@@ -118,7 +118,11 @@ impl Judges<'_> {
         let PlanVerdict::Decided { allowed, egress, ingress, hairpin } = found else {
             panic!("{found:?} in {}", case());
         };
-        let expected = (!sends || verdict.egress.is_allowed()) && (!receives || verdict.ingress.is_allowed());
+        let [egress_passes, ingress_passes] = match verdict.shortcut {
+            Some(Shortcut::Loopback) => self.index.hairpin(&self.index.address_side(flow.from), flow.traffic),
+            _ => [verdict.egress.is_allowed(), verdict.ingress.is_allowed()],
+        };
+        let expected = (!sends || egress_passes) && (!receives || ingress_passes);
         assert_eq!(allowed, expected, "plan and engine: {found:?}, {:?}", case());
         if verdict.shortcut == Some(Shortcut::Loopback) {
             return;

@@ -114,6 +114,9 @@ impl<'a> Answers<'a> {
                     Field::Destination => octet(destination, at),
                     Field::Protocol => self.space.traffic()[traffic].protocol,
                     Field::Detail => self.space.traffic()[traffic].detail.to_be_bytes()[usize::from(at.min(1))],
+                    Field::SourcePort => {
+                        self.space.traffic()[traffic].source_port.to_be_bytes()[usize::from(at.min(1))]
+                    }
                     Field::Input | Field::InputName | Field::Mark => 0,
                 };
                 whole & mask ^ xor

@@ -22,7 +22,7 @@ impl Axis {
         match field {
             Field::Source => Some(Self::Source),
             Field::Destination => Some(Self::Destination),
-            Field::Protocol | Field::Detail => Some(Self::Traffic),
+            Field::Protocol | Field::Detail | Field::SourcePort => Some(Self::Traffic),
             Field::Input | Field::InputName | Field::Mark => None,
         }
     }

@@ -43,6 +43,8 @@ impl Layout {
     /// What a load from the transport header finds.
     pub(super) fn load(self, offset: u32, len: u32) -> Vec<Byte> {
         let byte = |at: u32| match (self, at) {
+            (Self::Port, 0) => Byte::of(Field::SourcePort, 0),
+            (Self::Port, 1) => Byte::of(Field::SourcePort, 1),
             (Self::Port, 2) | (Self::Type, 0) => Byte::of(Field::Detail, 0),
             (Self::Port, 3) | (Self::Type, 1) => Byte::of(Field::Detail, 1),
             _ => Byte::Unknown(0),
@@ -85,7 +87,7 @@ pub(super) const fn width(field: Field, version: IpVersion) -> u32 {
     match field {
         Field::Source | Field::Destination => version.bits(),
         Field::Protocol => 8,
-        Field::Detail => 16,
+        Field::Detail | Field::SourcePort => 16,
         Field::Input | Field::Mark => 32,
         Field::InputName => 128,
     }
@@ -110,6 +112,8 @@ pub struct Cuts {
     pub(super) addresses: BTreeMap<IpVersion, BTreeSet<(Interval, usize)>>,
     meanings: HashMap<Meaning, usize>,
     pub(super) traffic: BTreeMap<(IpVersion, Layout), BTreeSet<Rect>>,
+    /// Source ports at which something else begins.
+    pub(super) sources: BTreeSet<u16>,
     pub(super) inputs: BTreeSet<Interval>,
     pub(super) names: BTreeSet<Interval>,
     /// Bits of the connection mark that are looked at.
@@ -164,6 +168,11 @@ impl Cuts {
             let rect = Rect { protocols: (protocol, protocol), details: (*details.start(), *details.end()) };
             self.traffic.entry((version, Layout::of(version, protocol))).or_default().insert(rect);
         }
+    }
+
+    /// A source port, which means something else than the one before it.
+    pub fn source_port(&mut self, port: u16) {
+        self.sources.insert(port);
     }
 
     /// Bits of the connection mark.
@@ -316,6 +325,10 @@ impl<'a> Scan<'a, '_> {
             Field::Detail => {
                 let (first, last) = protocol.unwrap_or((0, 255));
                 rect((first as u8, last as u8), (from as u16, to as u16));
+            }
+            Field::SourcePort => {
+                self.cuts.sources.insert(from as u16);
+                self.cuts.sources.extend((to as u16).checked_add(1));
             }
             Field::Mark => self.odd = true,
         }

@@ -10,7 +10,7 @@
 //! somebody else put there count for what packets would meet.
 //!
 //! A packet is what follows: the hook, the incoming interface, the connection's state and mark, both addresses, the
-//! protocol, and the destination port or ICMP type and code. A rule that looks at anything else is named in
+//! protocol, and the ports or ICMP type and code. A rule that looks at anything else is named in
 //! [`Walked::odd`]: then what is said holds only of the packets that stand for their classes.
 
 mod answers;

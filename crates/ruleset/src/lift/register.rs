@@ -13,6 +13,8 @@ pub(super) enum Field {
     Protocol,
     /// Destination port, or ICMP type and code.
     Detail,
+    /// Source port.
+    SourcePort,
     /// Index of the incoming interface.
     Input,
     /// Name of the incoming interface.

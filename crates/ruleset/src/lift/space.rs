@@ -15,6 +15,8 @@ pub struct TrafficClass {
     pub protocol: u8,
     /// Destination port, or ICMP type and code; 0 for protocols without.
     pub detail: u16,
+    /// Source port; 0 for protocols without.
+    pub source_port: u16,
     /// The transport header is missing: only packets that are exempt from connection tracking get so far.
     pub headless: bool,
 }
@@ -32,6 +34,9 @@ pub struct Space {
 
 /// Addresses that show better than the lowest of their class.
 const SHOWN: [&str; 6] = ["203.0.113.1", "198.51.100.1", "8.8.8.8", "2001:db8::1", "2606:4700::1111", "fd00::1"];
+
+/// A source port that shows better than the lowest of its class: one that a client would choose.
+const SHOWN_PORT: u16 = 49152;
 
 impl Space {
     /// The classes between these cuts.
@@ -64,12 +69,12 @@ impl Space {
                 rects[&layout].iter().filter(|(_, r)| r.protocols.0 <= protocol && protocol <= r.protocols.1).collect();
             if layout == Layout::Opaque {
                 let ids = here.iter().filter(|(_, r)| r.details.0 == 0).map(|(n, _)| *n).collect();
-                let class = TrafficClass { protocol, detail: 0, headless: false };
+                let class = TrafficClass { protocol, detail: 0, source_port: 0, headless: false };
                 found.entry((layout, false, ids)).or_insert(class);
                 continue;
             }
             let whole = here.iter().filter(|(_, r)| r.details == (0, u16::MAX)).map(|(n, _)| *n).collect();
-            let class = TrafficClass { protocol, detail: 0, headless: true };
+            let class = TrafficClass { protocol, detail: 0, source_port: 0, headless: true };
             found.entry((layout, true, whole)).or_insert(class);
             let mut starts: BTreeSet<u16> = [0].into();
             for (_, rect) in &here {
@@ -79,10 +84,27 @@ impl Space {
             for detail in starts {
                 let ids = here.iter().filter(|(_, r)| r.details.0 <= detail && detail <= r.details.1);
                 let ids = ids.map(|(n, _)| *n).collect();
-                found.entry((layout, false, ids)).or_insert(TrafficClass { protocol, detail, headless: false });
+                found.entry((layout, false, ids)).or_insert(TrafficClass {
+                    protocol,
+                    detail,
+                    source_port: 0,
+                    headless: false,
+                });
             }
         }
-        let traffic: Vec<TrafficClass> = found.into_values().collect();
+        let cut: Vec<u16> = [0].into_iter().chain(cuts.sources.iter().copied().filter(|port| *port != 0)).collect();
+        let sources: Vec<u16> = cut
+            .iter()
+            .zip(cut.iter().skip(1).map(|next| next - 1).chain([u16::MAX]))
+            .map(|(from, to)| if (*from..=to).contains(&SHOWN_PORT) { SHOWN_PORT } else { *from })
+            .collect();
+        let from_each = |class: TrafficClass| -> Vec<TrafficClass> {
+            if class.headless || Layout::of(version, class.protocol) != Layout::Port {
+                return vec![class];
+            }
+            sources.iter().map(|port| TrafficClass { source_port: *port, ..class }).collect()
+        };
+        let traffic: Vec<TrafficClass> = found.into_values().flat_map(from_each).collect();
         let layouts = traffic.iter().map(|t| Layout::of(version, t.protocol)).collect();
         Self { version, addresses, traffic, layouts }
     }
@@ -121,11 +143,12 @@ impl Space {
         connection: Connection,
         [source, destination, traffic]: [usize; 3],
     ) -> Packet {
-        let TrafficClass { protocol, detail, headless } = self.traffic[traffic];
+        let TrafficClass { protocol, detail, source_port, headless } = self.traffic[traffic];
         let [high, low] = detail.to_be_bytes();
+        let [from_high, from_low] = source_port.to_be_bytes();
         let transport = match self.layouts[traffic] {
             _ if headless => vec![],
-            Layout::Port => vec![0, 0, high, low, 0, 0, 0, 0],
+            Layout::Port => vec![from_high, from_low, high, low, 0, 0, 0, 0],
             Layout::Type => vec![high, low, 0, 0, 0, 0, 0, 0],
             Layout::Opaque => vec![0; 8],
         };
@@ -253,7 +276,10 @@ mod tests {
         let mut cuts = Cuts::default();
         cuts.traffic(6, 80..=89);
         let space = Space::new(IpVersion::V4, &cuts);
-        let has = |protocol, detail, headless| space.traffic().contains(&TrafficClass { protocol, detail, headless });
+        let has = |protocol, detail, headless| {
+            let same = |t: &&TrafficClass| t.protocol == protocol && t.detail == detail && t.headless == headless;
+            space.traffic().iter().any(|t| same(&t))
+        };
         assert!(has(6, 80, false));
         let of = |holds: &dyn Fn(&TrafficClass) -> bool| space.traffic().iter().filter(|t| holds(t)).count();
         assert_eq!(of(&|t| t.protocol == 6 && t.detail == 80), 1);
