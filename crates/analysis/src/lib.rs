@@ -1,6 +1,7 @@
 //! Answers about a cluster without one.
 //!
 //! [`backend`] is what Services lead to.
+//! [`deltas`] is what objects are to the engine.
 //! [`edit`] finds the smallest change that lets a denied flow through.
 //! [`ingress`] finds the ways by which requests from outside reach pods.
 //! [`observation`] is what a probe was expected to say and what it said.
@@ -14,6 +15,7 @@
 
 pub mod address;
 pub mod backend;
+pub mod deltas;
 pub mod edit;
 pub mod ingress;
 pub mod observation;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tortie_model::Traffic;
 use tortie_plan::{AttachmentPoint, Compiler, NodeFacts, Packet, Plan, PodInterface};
-use tortie_policy::{Index, PodKey, Side};
+use tortie_policy::{EPHEMERAL_PORT, Index, PodKey, Side};
 
 use crate::staging::Staged;
 
@@ -28,7 +28,8 @@ pub fn passes<'p>(plan: impl Fn(&str) -> Option<&'p Plan>, from: &Side, to: &Sid
             return false;
         }
         let interface = endpoint.map(|e| e.interface.clone());
-        plan.evaluate(&Packet { at: point, interface, source, destination, traffic }).is_allowed()
+        let source_port = EPHEMERAL_PORT;
+        plan.evaluate(&Packet { at: point, interface, source, destination, traffic, source_port }).is_allowed()
     };
     // At its own node, a packet is forwarded, or it is for the node itself.
     let leaves = match (&here, from.pod()) {
@@ -63,7 +64,8 @@ impl Imagined {
     /// Brings all plans to a stage of the cluster.
     pub fn advance(&mut self, staged: &Staged, index: &Index) {
         for node in &staged.nodes {
-            let here = staged.pods.iter().filter(|(_, p)| !p.host_network && p.node.as_ref() == Some(&node.meta.name));
+            let here =
+                staged.world.pods.iter().filter(|(_, p)| !p.host_network && p.node.as_ref() == Some(&node.meta.name));
             let interface = |(n, (key, _)): (u32, (&PodKey, _))| {
                 (key.clone(), PodInterface { name: format!("{IMAGINED}{n}").into(), index: n })
             };

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 
 use tortie_manifest::{Expansion, Loaded, ObjectSet, Place, Store};
 use tortie_model::{Kind, ObjectRef, Pod, Service};
-use tortie_policy::{Delta, Index, PodKey, RuleRef, network_policy};
+use tortie_policy::{Index, PodKey, RuleRef};
 
+use crate::deltas::World;
 use crate::edit::Population;
 
 /// Objects, where they were read, and the engine's view of them.
@@ -32,11 +33,7 @@ impl Snapshot {
         let mut store = Store::new(expansion.clone());
         store.apply(&loaded.objects);
         let objects = store.state();
-        let namespaces = objects.namespaces.iter().cloned().map(Delta::Namespace);
-        let nodes = objects.nodes.iter().cloned().map(Delta::Node);
-        let pods = objects.pods.iter().cloned().map(|p| Delta::Pod(Box::new(p)));
-        let policies = objects.network_policies.iter().map(|p| Delta::Policy(Box::new(network_policy(p))));
-        let index = Index::of(namespaces.chain(nodes).chain(pods).chain(policies));
+        let index = World::of(&objects).index();
         let services =
             objects.services.iter().enumerate().map(|(i, s)| (PodKey::new(&s.meta.namespace, &s.meta.name), i));
         let services = services.collect();

@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tortie_manifest::ObjectSet;
-use tortie_model::{Meta, Namespace, Node, ObjectRef, Pod, Service, canonical};
-use tortie_policy::{Delta, Index, PodKey, Policy, network_policy};
+use tortie_model::{Meta, Node, Pod, Service, canonical};
+use tortie_policy::{Delta, Index, PodKey};
 
 use crate::address::{self, DNS_SERVICE, Families, PodAddresses};
+use crate::deltas::World;
 
 /// Namespace of the cluster DNS.
 pub const DNS_NAMESPACE: &str = "kube-system";
@@ -60,14 +61,10 @@ pub struct StagedService {
 pub struct Staged {
     /// Nodes, with addresses and pod ranges, in order.
     pub nodes: Vec<Node>,
-    /// Namespaces that are defined.
-    pub namespaces: BTreeMap<Arc<str>, Namespace>,
-    /// Pods that have not finished, by name.
-    pub pods: BTreeMap<PodKey, Pod>,
+    /// What matters to policy: pods that have not finished, and the same nodes by name.
+    pub world: World,
     /// Services, by namespace and name.
     pub services: BTreeMap<PodKey, StagedService>,
-    /// Policies in the one rule form.
-    pub policies: BTreeMap<ObjectRef, Policy>,
     /// Hosts beyond the cluster.
     pub outside: Vec<OutsideHost>,
 }
@@ -173,18 +170,11 @@ impl Stager {
         let mut objects = objects.clone();
         objects.add_cluster_dns();
         let nodes = self.nodes(&objects)?;
-        let pods = self.place(objects.pods, &nodes)?;
-        let services = self.services(objects.services, &pods)?;
-        let policies = objects.network_policies.iter().map(|np| network_policy(np));
-        let policies = policies.map(|p| (p.object.clone(), p)).collect();
-        let staged = Staged {
-            nodes,
-            namespaces: objects.namespaces.into_iter().map(|n| (n.name().clone(), n)).collect(),
-            pods,
-            services,
-            policies,
-            outside: self.ground.outside.clone(),
-        };
+        let pods = self.place(std::mem::take(&mut objects.pods), &nodes)?;
+        let named = nodes.iter().map(|n| (n.meta.name.clone(), n.clone())).collect();
+        let world = World::placed(&objects, named, pods);
+        let services = self.services(objects.services, &world.pods)?;
+        let staged = Staged { nodes, world, services, outside: self.ground.outside.clone() };
         staged.distinct(self.ground.families)?;
         Ok(staged)
     }
@@ -407,7 +397,7 @@ impl Staged {
         for host in &self.outside {
             claim(host.name.clone(), &host.addresses)?;
         }
-        for (key, pod) in self.pods.iter().filter(|(_, p)| !p.host_network) {
+        for (key, pod) in self.world.pods.iter().filter(|(_, p)| !p.host_network) {
             claim(format!("Pod/{key}"), &pod.ips)?;
         }
         for (key, staged) in &self.services {
@@ -416,42 +406,16 @@ impl Staged {
         Ok(())
     }
 
-    /// What changes for policy from another stage of the cluster to this one. Removals come first: an address may
-    /// have a new owner.
+    /// What changes for policy from another stage of the cluster to this one.
     #[must_use]
     pub fn deltas_since(&self, old: &Self) -> Vec<Delta> {
-        let mut out = Vec::new();
-        // Labels and readiness come and go; a pod with other addresses or containers, or elsewhere, is another one.
-        let lasting = |p: &Pod| (p.meta.uid.clone(), p.ips.clone(), p.node.clone(), p.host_network, p.ports.clone());
-        let pod_gone =
-            |(key, pod): &(&PodKey, &Pod)| self.pods.get(*key).is_none_or(|new| lasting(new) != lasting(pod));
-        out.extend(old.policies.keys().filter(|o| !self.policies.contains_key(o)).cloned().map(Delta::PolicyRemoved));
-        out.extend(
-            old.pods
-                .iter()
-                .filter(pod_gone)
-                .map(|(key, pod)| Delta::PodRemoved { key: key.clone(), uid: pod.meta.uid.clone() }),
-        );
-        let nodes =
-            |staged: &Self| -> BTreeSet<Arc<str>> { staged.nodes.iter().map(|n| n.meta.name.clone()).collect() };
-        out.extend(nodes(old).difference(&nodes(self)).cloned().map(Delta::NodeRemoved));
-        out.extend(
-            old.namespaces.keys().filter(|n| !self.namespaces.contains_key(*n)).cloned().map(Delta::NamespaceRemoved),
-        );
-        out.extend(self.nodes.iter().filter(|n| !old.nodes.contains(n)).cloned().map(Delta::Node));
-        let changed = |(name, ns): &(&Arc<str>, &Namespace)| old.namespaces.get(*name) != Some(*ns);
-        out.extend(self.namespaces.iter().filter(changed).map(|(_, ns)| Delta::Namespace(ns.clone())));
-        let changed = |(key, pod): &(&PodKey, &Pod)| old.pods.get(*key) != Some(*pod);
-        out.extend(self.pods.iter().filter(changed).map(|(_, pod)| Delta::Pod(Box::new(pod.clone()))));
-        let changed = |(object, policy): &(&ObjectRef, &Policy)| old.policies.get(*object) != Some(*policy);
-        out.extend(self.policies.iter().filter(changed).map(|(_, p)| Delta::Policy(Box::new(p.clone()))));
-        out
+        self.world.deltas_since(&old.world)
     }
 
     /// The index of this stage alone.
     #[must_use]
     pub fn index(&self) -> Index {
-        Index::of(self.deltas_since(&Self::default()))
+        self.world.index()
     }
 }
 
@@ -475,7 +439,7 @@ mod tests {
     }
 
     fn ips(staged: &Staged, name: &str) -> Vec<String> {
-        staged.pods[&PodKey::new("web", name)].ips.iter().map(ToString::to_string).collect()
+        staged.world.pods[&PodKey::new("web", name)].ips.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -513,7 +477,7 @@ mod tests {
         let pods = vec![at("a", "10.1.2.7"), at("b", "10.1.2.8"), at("c", "10.1.1.7")];
         let nodes = vec![node("n1", "10.1.1.0/24"), node("n2", "10.1.2.0/24")];
         let staged = Stager::new(Ground::default()).stage(&ObjectSet { pods, nodes, ..ObjectSet::default() }).unwrap();
-        let homes: Vec<_> = ["a", "b", "c"].map(|n| staged.pods[&PodKey::new("web", n)].node.clone()).to_vec();
+        let homes: Vec<_> = ["a", "b", "c"].map(|n| staged.world.pods[&PodKey::new("web", n)].node.clone()).to_vec();
         assert_eq!(homes, [Some("n2".into()), Some("n2".into()), Some("n1".into())]);
     }
 

@@ -95,7 +95,7 @@ fn workloads(staged: &Staged) -> Workloads {
         let owner = pod.owner.as_ref()?;
         Some((key.to_string(), format!("{}/{}/{}", owner.namespace_str(), owner.kind, owner.name)))
     };
-    staged.pods.iter().filter_map(owner).collect::<BTreeMap<_, _>>()
+    staged.world.pods.iter().filter_map(owner).collect::<BTreeMap<_, _>>()
 }
 
 /// The traps in the policies as they are after the last step.

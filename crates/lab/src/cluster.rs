@@ -315,7 +315,7 @@ impl Cluster {
                 .collect(),
             backends: backends
                 .iter()
-                .filter_map(|key| self.staged.pods.get(key))
+                .filter_map(|key| self.staged.world.pods.get(key))
                 .map(|pod| Backend {
                     name: pod.key(),
                     addresses: pod.ips.iter().map(|ip| canonical(*ip)).collect(),
@@ -335,7 +335,7 @@ impl Cluster {
         zone.namespaces = namespaces.into_iter().collect();
         for (key, staged) in &self.staged.services {
             let service = &staged.service;
-            let pods = || staged.backends.iter().filter_map(|key| self.staged.pods.get(key));
+            let pods = || staged.backends.iter().filter_map(|key| self.staged.world.pods.get(key));
             let record = match &service.external_name {
                 Some(name) => ServiceRecord::External(name.to_string()),
                 None if service.headless => {
@@ -475,7 +475,7 @@ impl Cluster {
 /// The node of every address of pods and nodes.
 fn homes(staged: &Staged) -> impl Iterator<Item = (std::net::IpAddr, Arc<str>)> {
     let nodes = staged.nodes.iter().flat_map(|n| n.addresses.iter().map(|ip| (*ip, n.meta.name.clone())));
-    let pods = staged.pods.values().filter_map(|p| Some((p, p.node.clone()?)));
+    let pods = staged.world.pods.values().filter_map(|p| Some((p, p.node.clone()?)));
     nodes.chain(pods.flat_map(|(p, node)| p.ips.iter().map(move |ip| (canonical(*ip), node.clone()))))
 }
 

@@ -88,7 +88,7 @@ impl Cluster {
             Some(Endpoint::Node(name)) => Place::Node(name.to_string()),
             Some(Endpoint::Pod { namespace, name }) => {
                 let key = PodKey { namespace: namespace.clone(), name: name.clone() };
-                if !self.staged().pods.get(&key).is_some_and(|p| p.host_network && p.ports.is_empty()) {
+                if !self.staged().world.pods.get(&key).is_some_and(|p| p.host_network && p.ports.is_empty()) {
                     return Ok(());
                 }
                 Place::pod(namespace, name)

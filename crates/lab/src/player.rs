@@ -104,7 +104,7 @@ pub fn play_with(
         let changed = Instant::now();
         cluster.sync(scene.staged.clone())?;
         if !std::mem::replace(&mut booted, true) {
-            let (nodes, pods) = (scene.staged.nodes.len(), scene.staged.pods.len());
+            let (nodes, pods) = (scene.staged.nodes.len(), scene.staged.world.pods.len());
             on(Event::Booted { nodes, pods, took: started.elapsed() });
         }
         verify(&mut cluster, &scene.step, rehearsal.store())?;

@@ -89,7 +89,7 @@ impl Session {
     /// How many nodes and pods there are.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        (self.cluster.staged().nodes.len(), self.cluster.staged().pods.len())
+        (self.cluster.staged().nodes.len(), self.cluster.staged().world.pods.len())
     }
 
     /// The cluster, for faults.
@@ -124,7 +124,7 @@ impl Session {
         let mut objects = self.store.state();
         objects.add_cluster_dns();
         let staged = self.stager.stage(&objects)?;
-        self.archive.file(&self.store, staged.policies.keys().cloned());
+        self.archive.file(&self.store, staged.world.policies.keys().cloned());
         Ok(self.cluster.sync(staged)?)
     }
 
@@ -214,9 +214,9 @@ impl Session {
             name: self.name.clone(),
             pid: std::process::id(),
             nodes: staged.nodes.iter().map(node).collect(),
-            pods: staged.pods.values().map(pod).collect(),
+            pods: staged.world.pods.values().map(pod).collect(),
             services: services.collect(),
-            policies: staged.policies.keys().map(ToString::to_string).collect(),
+            policies: staged.world.policies.keys().map(ToString::to_string).collect(),
         }
     }
 
@@ -227,7 +227,7 @@ impl Session {
         if let Pattern::Address(ip) = pattern {
             return Ok(vec![Endpoint::Address(ip)]);
         }
-        let pods = staged.pods.iter().map(|(key, pod)| {
+        let pods = staged.world.pods.iter().map(|(key, pod)| {
             let endpoint = Endpoint::Pod { namespace: key.namespace.clone(), name: key.name.clone() };
             (endpoint, pod.owner.clone())
         });
@@ -245,7 +245,7 @@ impl Session {
             .map(|key| Endpoint::Service { namespace: key.namespace.clone(), name: key.name.clone() });
         let services: Vec<Endpoint> = services.filter(|e| destination && pattern.matches(e, None)).collect();
         if services.is_empty() {
-            let known: Vec<_> = staged.pods.keys().map(ToString::to_string).collect();
+            let known: Vec<_> = staged.world.pods.keys().map(ToString::to_string).collect();
             return Err(SessionError::Input(format!("nothing is called `{text}`; pods are {}", known.join(", "))));
         }
         Ok(services)

@@ -45,7 +45,7 @@ pub(crate) struct Half<'s, 'a> {
 
 impl<'a> Scene<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, objects: &'a ObjectSet) -> Self {
-        let index = index(objects);
+        let index = World::of(objects).index();
         let written = snapshot.objects.network_policies.iter().filter_map(|text| {
             let object = ObjectRef::namespaced(Kind::NetworkPolicy, &text.meta.namespace, &text.meta.name);
             let policy = index.policy(&object)?.clone();
@@ -189,14 +189,6 @@ impl Finding {
         self.diagnostic.labels.extend(place.map(|p| (p, text.into())));
         self
     }
-}
-
-fn index(objects: &ObjectSet) -> Index {
-    let namespaces = objects.namespaces.iter().cloned().map(Delta::Namespace);
-    let nodes = objects.nodes.iter().cloned().map(Delta::Node);
-    let pods = objects.pods.iter().cloned().map(|p| Delta::Pod(Box::new(p)));
-    let policies = objects.network_policies.iter().map(|p| Delta::Policy(Box::new(network_policy(p))));
-    Index::of(namespaces.chain(nodes).chain(pods).chain(policies))
 }
 
 /// An address that nobody in the input has, of each part of the world that some block tells apart.

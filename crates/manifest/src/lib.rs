@@ -23,7 +23,7 @@ mod yaml;
 pub use diagnostic::{Diagnostic, DiagnosticLine, Severity};
 pub use document::{Origin, SourceMap};
 pub use files::{Disk, Entry, Files, Memory};
-pub use load::{LoadOptions, Loaded, LoadedObject, judge, load};
+pub use load::{LoadOptions, Loaded, LoadedObject, load};
 pub use objectset::{Expansion, ObjectSet};
 pub use source::{Place, SourceFile};
 pub use store::{Store, StoreError};

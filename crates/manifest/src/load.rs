@@ -15,7 +15,7 @@ use crate::skipped::{Foreign, Skipped, charts, is_of_chart};
 use crate::source::{Place, SourceFile};
 use crate::span::{DuplicateKey, push_token};
 use crate::tab::without_flow_tabs;
-use crate::validation::{Refusal, Resource, advice, items, member, resource, text, validate, warnings};
+use crate::validation::{Refusal, advice, items, member, text, validate, warnings};
 
 /// How input is read.
 #[derive(Debug, Clone)]
@@ -50,7 +50,6 @@ pub struct Loaded {
     pub notes: Vec<Diagnostic>,
     /// Texts that were read.
     pub files: Vec<Arc<SourceFile>>,
-    judged: usize,
     untrusted_policy: bool,
     untrusted_object: bool,
 }
@@ -68,12 +67,6 @@ impl Loaded {
         self.untrusted_policy || self.untrusted_object
     }
 
-    /// How many policies were judged only, because nothing evaluates their API: see [`judge`].
-    #[must_use]
-    pub fn judged(&self) -> usize {
-        self.judged
-    }
-
     /// Where each object was read.
     #[must_use]
     pub fn sources(&self) -> SourceMap {
@@ -86,7 +79,6 @@ impl Loaded {
         self.diagnostics.extend(other.diagnostics);
         self.notes.extend(other.notes);
         self.files.extend(other.files);
-        self.judged += other.judged;
         self.untrusted_policy |= other.untrusted_policy;
         self.untrusted_object |= other.untrusted_object;
         self.settle_duplicates();
@@ -136,19 +128,6 @@ pub fn load<S: AsRef<str>>(files: &dyn Files, inputs: &[S], options: &LoadOption
     loader.finish()
 }
 
-/// As [`load`], to judge what was written and nothing more: policies of APIs that tortie cannot evaluate are told what
-/// their API servers would say, and are no errors by themselves. They are not among the objects, so that an answer about
-/// reachability must not be given from what this reads.
-#[must_use]
-pub fn judge<S: AsRef<str>>(files: &dyn Files, inputs: &[S], options: &LoadOptions) -> Loaded {
-    let mut loader = Loader { only_judged: true, ..Loader::new(options) };
-    for input in inputs {
-        loader.input(files, input.as_ref());
-    }
-    loader.nothing_is_an_error(inputs);
-    loader.finish()
-}
-
 /// Reads objects that stand inside another document, as cases have them: the items of the list at `pointer`.
 pub(crate) fn load_inline(
     document: &Arc<Document>,
@@ -172,8 +151,6 @@ struct Loader<'a> {
     /// Numbers given to objects with `generateName`.
     generated: HashMap<String, u32>,
     skipped: Skipped,
-    /// Policies that are not evaluated are judged instead of refused.
-    only_judged: bool,
 }
 
 fn is_manifest(name: &str) -> bool {
@@ -183,7 +160,7 @@ fn is_manifest(name: &str) -> bool {
 impl<'a> Loader<'a> {
     fn new(options: &'a LoadOptions) -> Self {
         let (unread, generated, skipped) = (BTreeMap::new(), HashMap::new(), Skipped::default());
-        Self { options, loaded: Loaded::default(), unread, generated, skipped, only_judged: false }
+        Self { options, loaded: Loaded::default(), unread, generated, skipped }
     }
 
     fn report(&mut self, diagnostic: Diagnostic, untrusted: Untrusted) {
@@ -292,7 +269,7 @@ impl<'a> Loader<'a> {
                         .at(origin.place("/metadata/name"))
                         .help(format!(
                             "write `{field}: {}`",
-                            if field == "kind" { kind.as_str() } else { kind.api_version() }
+                            if field == "kind" { kind.written() } else { kind.api_version() }
                         ));
                     self.report(diagnostic, Untrusted::Nothing);
                 }
@@ -320,10 +297,6 @@ impl<'a> Loader<'a> {
                 }
             }
             Class::UnreadPolicy { api_version, kind } => {
-                let judged = if self.only_judged { resource(&api_version, &kind) } else { None };
-                if let Some(resource) = judged {
-                    return self.judge(resource, value, &origin, pointer, duplicates);
-                }
                 let what = format!("{api_version} {kind}");
                 let name = text(member(value, "metadata").unwrap_or(&Value::Null), "name");
                 let message =
@@ -336,7 +309,7 @@ impl<'a> Loader<'a> {
             Class::Unregistered { message } => {
                 let written = text(value, "kind");
                 let kind = meant(written);
-                let misspelt = kind.is_some_and(|k| k.as_str() != written);
+                let misspelt = kind.is_some_and(|k| k.written() != written);
                 let field = if misspelt { "kind" } else { "apiVersion" };
                 let place = origin.place(&format!("/{field}"));
                 let diagnostic = Diagnostic::error("unknown-version", message).at(place).field(field);
@@ -400,7 +373,8 @@ impl<'a> Loader<'a> {
             }
             Err(refusal) => refusal,
         };
-        let untrusted = if kind == Kind::NetworkPolicy { Untrusted::Policy } else { Untrusted::Object };
+        let untrusted =
+            if kind == Kind::NetworkPolicy || kind.is_custom() { Untrusted::Policy } else { Untrusted::Object };
         let written = |field: &str| Some(text(meta, field)).filter(|t| !t.is_empty());
         let reference = name.as_deref().or(written("name")).map(|name| {
             if kind.is_namespaced() {
@@ -412,24 +386,6 @@ impl<'a> Loader<'a> {
         for mut diagnostic in diagnostics(refusal, &origin, &own) {
             diagnostic.object.clone_from(&reference);
             self.report(diagnostic, untrusted);
-        }
-    }
-
-    /// Says what its API server would say of a policy that is not evaluated.
-    fn judge(
-        &mut self,
-        resource: &Resource,
-        value: &Value<'_>,
-        origin: &Origin,
-        pointer: &str,
-        duplicates: &[DuplicateKey],
-    ) {
-        let own: Vec<DuplicateKey> = duplicates.iter().filter_map(|d| d.below(pointer)).collect();
-        self.loaded.judged += 1;
-        if let Err(refusal) = resource.validate(value, &own) {
-            for diagnostic in diagnostics(refusal, origin, &own) {
-                self.report(diagnostic, Untrusted::Policy);
-            }
         }
     }
 
@@ -447,12 +403,7 @@ impl<'a> Loader<'a> {
     /// Input that holds nothing at all is a mistake (an empty pipe, the wrong folder), not a cluster without policies.
     fn nothing_is_an_error<S: AsRef<str>>(&mut self, inputs: &[S]) {
         let found = &self.loaded;
-        if inputs.is_empty()
-            || !(found.objects.is_empty()
-                && found.judged == 0
-                && found.diagnostics.is_empty()
-                && self.unread.is_empty())
-        {
+        if inputs.is_empty() || !(found.objects.is_empty() && found.diagnostics.is_empty() && self.unread.is_empty()) {
             return;
         }
         let shown =

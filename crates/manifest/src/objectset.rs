@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tortie_model::{
-    ContainerPort, EndpointSlice, Gateway, HttpRoute, Ingress, Kind, Labels, Meta, Namespace, NetworkPolicy, Node,
-    Object, ObjectRef, Phase, Pod, Protocol, ReferenceGrant, Service, ServicePort, TargetPort, Workload,
+    ClusterPolicy, ContainerPort, EndpointSlice, Gateway, HttpRoute, Ingress, Kind, Labels, Meta, Namespace,
+    NetworkPolicy, Node, Object, ObjectRef, Phase, Pod, Protocol, ReferenceGrant, Service, ServiceAccount, ServicePort,
+    TargetPort, Workload, calico,
 };
 
 use crate::diagnostic::Diagnostic;
@@ -55,6 +56,22 @@ pub struct ObjectSet {
     pub http_routes: Vec<HttpRoute>,
     /// Leaves to refer across namespaces.
     pub reference_grants: Vec<ReferenceGrant>,
+    /// Service accounts; the namespaces know them too.
+    pub service_accounts: Vec<ServiceAccount>,
+    /// NetworkPolicies and GlobalNetworkPolicies of Calico.
+    pub calico_policies: Vec<Arc<calico::Policy>>,
+    /// Policies to try out.
+    pub staged: Vec<Arc<calico::Staged>>,
+    /// Tiers that are given; others are there without.
+    pub tiers: Vec<calico::Tier>,
+    /// NetworkSets and GlobalNetworkSets.
+    pub network_sets: Vec<calico::NetworkSet>,
+    /// Profiles.
+    pub profiles: Vec<calico::Profile>,
+    /// Host endpoints.
+    pub host_endpoints: Vec<calico::HostEndpoint>,
+    /// Policies of the cluster's administrators.
+    pub cluster_policies: Vec<Arc<ClusterPolicy>>,
 }
 
 /// Namespaces that every cluster has.
@@ -79,6 +96,14 @@ impl ObjectSet {
                 Object::Gateway(o) => set.gateways.push(o.clone()),
                 Object::HttpRoute(o) => set.http_routes.push(o.clone()),
                 Object::ReferenceGrant(o) => set.reference_grants.push(o.clone()),
+                Object::ServiceAccount(o) => set.service_accounts.push(o.clone()),
+                Object::CalicoPolicy(o) => set.calico_policies.push(Arc::clone(o)),
+                Object::Staged(o) => set.staged.push(Arc::clone(o)),
+                Object::Tier(o) => set.tiers.push(o.clone()),
+                Object::NetworkSet(o) => set.network_sets.push(o.clone()),
+                Object::Profile(o) => set.profiles.push(o.clone()),
+                Object::HostEndpoint(o) => set.host_endpoints.push(o.clone()),
+                Object::ClusterPolicy(o) => set.cluster_policies.push(Arc::clone(o)),
                 Object::Workload(w) => {
                     workloads.insert(w.reference.clone(), w.clone());
                 }
@@ -106,6 +131,14 @@ impl ObjectSet {
         self.gateways.sort_by_key(|o| key(&o.meta));
         self.http_routes.sort_by_key(|o| key(&o.meta));
         self.reference_grants.sort_by_key(|o| key(&o.meta));
+        self.service_accounts.sort_by_key(|o| key(&o.meta));
+        self.calico_policies.sort_by_key(|o| key(&o.meta));
+        self.staged.sort_by_key(|o| key(o.meta()));
+        self.tiers.sort_by_key(|o| key(&o.meta));
+        self.network_sets.sort_by_key(|o| key(&o.meta));
+        self.profiles.sort_by_key(|o| key(&o.meta));
+        self.host_endpoints.sort_by_key(|o| key(&o.meta));
+        self.cluster_policies.sort_by_key(|o| (o.kind, key(&o.meta)));
     }
 
     fn imply_namespaces(&mut self) {
@@ -118,13 +151,32 @@ impl ObjectSet {
             .chain(self.ingresses.iter().map(|o| &o.meta))
             .chain(self.gateways.iter().map(|o| &o.meta))
             .chain(self.http_routes.iter().map(|o| &o.meta))
-            .chain(self.reference_grants.iter().map(|o| &o.meta));
-        let missing: BTreeSet<Arc<str>> =
-            named.map(|m| &m.namespace).filter(|n| !defined.contains(&***n)).map(Arc::clone).collect();
+            .chain(self.reference_grants.iter().map(|o| &o.meta))
+            .chain(self.service_accounts.iter().map(|o| &o.meta))
+            .chain(self.calico_policies.iter().map(|o| &o.meta))
+            .chain(self.staged.iter().map(|o| o.meta()))
+            .chain(self.network_sets.iter().map(|o| &o.meta));
+        let named = named.map(|m| &m.namespace).filter(|n| !n.is_empty());
+        let missing: BTreeSet<Arc<str>> = named.filter(|n| !defined.contains(&***n)).map(Arc::clone).collect();
         self.namespaces.extend(missing.iter().map(|n| Namespace::new(n, &Labels::default())));
         self.namespaces.sort_by_key(|n| Arc::clone(n.name()));
+        self.tell_accounts();
         let noted = missing.into_iter().filter(|n| !ALWAYS.contains(&&**n));
         self.implied_namespaces.extend(noted);
+    }
+
+    /// Tells each namespace its service accounts.
+    fn tell_accounts(&mut self) {
+        let mut accounts: HashMap<&Arc<str>, BTreeMap<Arc<str>, Labels>> = HashMap::new();
+        for account in &self.service_accounts {
+            let here = accounts.entry(&account.meta.namespace).or_default();
+            here.insert(account.meta.name.clone(), account.meta.labels.clone());
+        }
+        for namespace in &mut self.namespaces {
+            if let Some(here) = accounts.remove(namespace.name()) {
+                *namespace = namespace.with_accounts(Arc::new(here));
+            }
+        }
     }
 
     /// Adds the cluster's DNS where the objects bring none: Service `kube-dns` in `kube-system` at 10.96.0.10 and the

@@ -128,6 +128,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub(crate) fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Number(n) => n.as_f64(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(n) => n.as_u64(),

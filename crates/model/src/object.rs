@@ -140,6 +140,13 @@ impl Kind {
         Self::ALL.iter().copied().find(|k| k.written() == kind && k.api_versions().contains(&api_version))
     }
 
+    /// Whether a custom resource definition brings it: policies, and what they stand in and speak of.
+    #[must_use]
+    pub fn is_custom(self) -> bool {
+        let group = |group: &str| self.api_version().split_once('/').is_some_and(|(g, _)| g == group);
+        group("projectcalico.org") || group("policy.networking.k8s.io")
+    }
+
     /// Whether its objects are policies that are enforced.
     #[must_use]
     pub const fn is_policy(self) -> bool {

@@ -29,7 +29,7 @@ pub(crate) struct Names(HashMap<IpAddr, String>);
 impl Names {
     /// Pods in their node's network go by the node: the address does not tell them apart.
     pub(crate) fn of(staged: &Staged) -> Self {
-        let pods = staged.pods.iter().filter(|(_, pod)| !pod.host_network);
+        let pods = staged.world.pods.iter().filter(|(_, pod)| !pod.host_network);
         let pods = pods.flat_map(|(key, pod): (&PodKey, _)| pod.ips.iter().map(|ip| (canonical(*ip), key.to_string())));
         let nodes = staged.nodes.iter();
         let nodes = nodes.flat_map(|n| n.addresses.iter().map(|ip| (*ip, format!("node/{}", n.meta.name))));

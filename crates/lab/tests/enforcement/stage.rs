@@ -95,7 +95,7 @@ impl Stage {
     /// Adds a policy as a cluster may hold it, though its manifest would be refused.
     pub(crate) fn add_stored(&mut self, policy: Policy) -> Result {
         let mut staged = self.cluster.staged().clone();
-        staged.policies.insert(policy.object.clone(), policy);
+        staged.world.policies.insert(policy.object.clone(), policy);
         Ok(self.cluster.sync(staged)?)
     }
 

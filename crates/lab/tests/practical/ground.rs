@@ -65,8 +65,9 @@ fn played(
     let mut found = Vec::new();
     let mut look = |step: &str, cluster: &mut Cluster| {
         let staged = cluster.staged();
-        let used: BTreeSet<_> = staged.pods.values().filter_map(|p| p.node.clone()).collect();
-        let addresses = staged.pods.values().flat_map(|p| &p.ips).chain(staged.nodes.iter().flat_map(|n| &n.addresses));
+        let used: BTreeSet<_> = staged.world.pods.values().filter_map(|p| p.node.clone()).collect();
+        let addresses =
+            staged.world.pods.values().flat_map(|p| &p.ips).chain(staged.nodes.iter().flat_map(|n| &n.addresses));
         let of: BTreeSet<&str> = addresses.map(|ip| Family::of(*ip).as_str()).collect();
         found.push((step.to_owned(), used.len(), of.into_iter().map(str::to_owned).collect::<Vec<_>>()));
         Ok(())

@@ -1,5 +1,8 @@
 //! From JSON values that passed validation to the model. Nothing here can fail: what is missing has its default.
 
+mod calico;
+mod calicoentity;
+mod clusterpolicy;
 mod entry;
 mod meta;
 mod networkpolicy;
@@ -29,6 +32,20 @@ pub(crate) fn object(kind: Kind, value: &Value<'_>, namespace: &str, name: Optio
         Kind::Gateway => Object::Gateway(entry::gateway(meta, value)),
         Kind::HTTPRoute => Object::HttpRoute(entry::http_route(meta, value)),
         Kind::ReferenceGrant => Object::ReferenceGrant(entry::reference_grant(meta, value)),
+        Kind::ServiceAccount => Object::ServiceAccount(tortie_model::ServiceAccount { meta }),
+        Kind::CalicoNetworkPolicy | Kind::GlobalNetworkPolicy => {
+            Object::CalicoPolicy(Arc::new(calico::policy(meta, value)))
+        }
+        Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => {
+            Object::Staged(Arc::new(calico::staged(kind, meta, value)))
+        }
+        Kind::Tier => Object::Tier(calicoentity::tier(meta, value)),
+        Kind::NetworkSet | Kind::GlobalNetworkSet => Object::NetworkSet(calicoentity::network_set(meta, value)),
+        Kind::Profile => Object::Profile(calicoentity::profile(meta, value)),
+        Kind::HostEndpoint => Object::HostEndpoint(calicoentity::host_endpoint(meta, value)),
+        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => {
+            Object::ClusterPolicy(Arc::new(clusterpolicy::policy(kind, meta, value)))
+        }
         Kind::Deployment
         | Kind::StatefulSet
         | Kind::DaemonSet

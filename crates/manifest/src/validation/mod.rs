@@ -23,7 +23,7 @@ mod shapes;
 pub use cause::{Cause, Reason};
 pub(crate) use cidr::sloppy_cidr;
 pub(crate) use path::Path;
-pub(crate) use resource::{Resource, resource};
+pub(crate) use resource::port_numbers;
 
 use tortie_model::Kind;
 
@@ -54,6 +54,9 @@ pub enum Refusal {
 /// `duplicates` are keys that stand twice in the text, since a JSON value cannot hold them. Kinds that are no policies
 /// may have fields that tortie does not know, and only what tortie reads of them is checked.
 pub(crate) fn validate(kind: Kind, value: &Value<'_>, duplicates: &[DuplicateKey]) -> Result<(), Refusal> {
+    if let Some(resource) = resource::resource(text(value, "apiVersion"), kind.written()) {
+        return resource.validate(value, duplicates);
+    }
     schema::check(shapes::of(kind), value, kind == Kind::NetworkPolicy, duplicates)?;
     let mut causes = Vec::new();
     match kind {

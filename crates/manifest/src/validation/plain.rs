@@ -19,7 +19,21 @@ pub(super) fn validate(kind: Kind, value: &Value<'_>, causes: &mut Vec<Cause>) {
     let path = root.child("spec");
     let spec = member(value, "spec").unwrap_or(&Value::Null);
     match kind {
-        Kind::Namespace | Kind::NetworkPolicy | Kind::ReferenceGrant => {}
+        Kind::Namespace | Kind::NetworkPolicy | Kind::ReferenceGrant | Kind::ServiceAccount => {}
+        // Judged by the definitions of their resources.
+        Kind::CalicoNetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::Tier
+        | Kind::NetworkSet
+        | Kind::GlobalNetworkSet
+        | Kind::Profile
+        | Kind::HostEndpoint
+        | Kind::ClusterNetworkPolicy
+        | Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy => {}
         Kind::EndpointSlice => endpoint_slice(value, causes),
         Kind::Ingress => entry::ingress(spec, &path, causes),
         Kind::Gateway => entry::gateway(spec, &path, causes),

@@ -6,12 +6,14 @@ mod entity;
 mod rule;
 mod structural;
 
+pub(crate) use entity::numbers as port_numbers;
+
 use super::{Cause, Refusal, metadata, schema};
 use crate::span::DuplicateKey;
 use crate::value::Value;
 use structural::Object;
 
-/// A kind that a custom resource definition brings, and that tortie can judge but not evaluate.
+/// A kind that a custom resource definition brings.
 pub(crate) struct Resource {
     kind: &'static str,
     namespaced: bool,

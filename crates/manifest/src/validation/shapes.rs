@@ -25,6 +25,21 @@ pub(super) fn of(kind: Kind) -> &'static Struct {
         Kind::HTTPRoute => &entry::HTTP_ROUTE,
         Kind::ReferenceGrant => &entry::REFERENCE_GRANT,
         Kind::CronJob => &CRON_JOB,
+        // Those of custom resources have definitions of their own.
+        Kind::ServiceAccount
+        | Kind::CalicoNetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::Tier
+        | Kind::NetworkSet
+        | Kind::GlobalNetworkSet
+        | Kind::Profile
+        | Kind::HostEndpoint
+        | Kind::ClusterNetworkPolicy
+        | Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy => &super::schema::META_ONLY,
     }
 }
 

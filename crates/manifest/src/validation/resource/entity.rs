@@ -120,7 +120,7 @@ fn port_numbers(entity: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// `80` or `80:90`; anything else is a name, `80-90` too.
-fn numbers(text: &str) -> Option<(u64, u64)> {
+pub(crate) fn numbers(text: &str) -> Option<(u64, u64)> {
     let number = |t: &str| t.parse().ok().filter(|_| t.bytes().all(|b| b.is_ascii_digit()));
     match text.split_once(':') {
         Some((first, last)) => Some((number(first)?, number(last)?)),
