@@ -18,6 +18,8 @@ use crate::vocabulary::{Label, Vocabulary};
 struct Kind {
     /// Of a pod with a network of its own: its namespace, labels that are looked at, ports whose names are used.
     pod: Option<(u32, Vec<Label>, u32)>,
+    /// Its service account, where some rule asks for it.
+    account: Option<Arc<str>>,
     /// The piece of the address space that its address lies in.
     piece: Option<u32>,
 }
@@ -161,7 +163,8 @@ impl<'p> Census<'p> {
                 number
             }
         };
-        let mut kind = Kind { pod: Some((namespace, self.vocabulary.labels(pod), ports)), piece: None };
+        let account = self.vocabulary.account(pod);
+        let mut kind = Kind { pod: Some((namespace, self.vocabulary.labels(pod), ports)), account, piece: None };
         let index = self.index;
         if pod.ips.is_empty() {
             let side = || index.pod_side(pod, None).expect("a pod without addresses is an end");
@@ -192,7 +195,7 @@ impl<'p> Census<'p> {
     /// The kind of an end that is no pod to policies.
     fn somebody(&mut self, side: Side) -> u32 {
         let piece = side.ip().map(|ip| self.vocabulary.piece(ip));
-        self.kind(Kind { pod: None, piece }, || side)
+        self.kind(Kind { pod: None, account: None, piece }, || side)
     }
 
     fn count_nodes(&mut self) {
@@ -252,19 +255,30 @@ impl<'p> Census<'p> {
             }
             Peers::OneOf(peers) => {
                 for peer in peers {
-                    let candidates = self.candidates_of(peer);
-                    out.extend(candidates.into_iter().filter(|kind| peer.matches(&self.sides[*kind as usize])));
+                    out |= self.meant_by(peer);
                 }
             }
         }
         out
     }
 
+    /// The kinds that a peer means, or of which it holds when it speaks of the endpoint itself.
+    pub(crate) fn meant_by(&mut self, peer: &'p Peer) -> RoaringBitmap {
+        let candidates = self.candidates_of(peer);
+        candidates.into_iter().filter(|kind| peer.matches(&self.sides[*kind as usize])).collect()
+    }
+
+    /// The kinds whose address is of a family.
+    pub(crate) fn of_family(&self, family: Family) -> RoaringBitmap {
+        let is = |side: &Side| side.ip().is_some_and(|ip| Family::of(ip) == family);
+        (0..small(self.kinds.len())).filter(|kind| is(&self.sides[*kind as usize])).collect()
+    }
+
     /// Kinds among which all are that a peer means. Whether it does, is for the engine to say.
     fn candidates_of(&mut self, peer: &'p Peer) -> Vec<u32> {
         match (&peer.endpoints, &peer.blocks) {
-            (Some(selector), _) => self.candidates(selector),
-            (None, None) => (0..small(self.kinds.len())).collect(),
+            (Some(selector), _) if peer.sets.is_empty() => self.candidates(selector),
+            (Some(_), _) | (None, None) => (0..small(self.kinds.len())).collect(),
             (None, Some(blocks)) => {
                 let mut out = Vec::new();
                 for block in blocks {

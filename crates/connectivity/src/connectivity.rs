@@ -1,15 +1,18 @@
 //! Who can talk to whom, on what.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use roaring::RoaringBitmap;
-use tortie_model::{Direction, Kind, ObjectRef};
-use tortie_policy::{EndpointSelector, Index, NamedPort, NamedPorts, Outcome, Peers, Policy, Regions, Side, Stack};
+use tortie_model::{Direction, Family, Kind, ObjectRef};
+use tortie_policy::{
+    EndpointSelector, Index, NamedPort, NamedPorts, Names, Outcome, Peer, Peers, Policy, Regions, Side, Stack,
+};
 
 use crate::addresses::Addresses;
 use crate::census::Census;
-use crate::half::{Half, World, uses_names};
+use crate::half::{Half, Whose, World, uses_names};
 use crate::partition::{Partition, small};
 use crate::pool::{Pool, SetId};
 use crate::subject::{End, Families, Group, Name, Subject, together};
@@ -186,7 +189,7 @@ impl Connectivity {
             Direction::Ingress => (to, from),
         };
         let stack = self.stack_of(class, direction);
-        let names = self.named_ports(to);
+        let names = Names { source: self.named_ports(from), destination: self.named_ports(to) };
         let outcomes = stack.map(|stack| stack.regions(&self.sides[other as usize], names));
         Decision { stack, outcomes }
     }
@@ -329,6 +332,10 @@ struct Builder<'p> {
     /// By kind at first, by class in the end.
     subjects: Vec<RoaringBitmap>,
     peers: Vec<RoaringBitmap>,
+    /// What else tells kinds apart: what rules say of the endpoint itself.
+    own: Vec<RoaringBitmap>,
+    /// The numbers of peers in `peers`.
+    numbers: HashMap<&'p Peers, u32>,
     /// A kind of each class.
     kinds: Vec<u32>,
     ports_of: Vec<u32>,
@@ -340,6 +347,7 @@ impl<'p> Builder<'p> {
         let policies: Vec<_> = index.policies().collect();
         let mut subjects: Spoken<'p, EndpointSelector> = Spoken::new();
         let mut peers: Spoken<'p, Peers> = Spoken::new();
+        let mut own: Spoken<'p, Peer> = Spoken::new();
         let mut lines = Vec::with_capacity(policies.len());
         for policy in &policies {
             let subject = subjects.number(&policy.subject, || census.selected(&policy.subject));
@@ -347,9 +355,16 @@ impl<'p> Builder<'p> {
             for direction in Direction::BOTH {
                 let rules = policy.rules(direction).into_iter().flatten();
                 let number = |rule: &'p tortie_policy::Rule| peers.number(&rule.peers, || census.meant(&rule.peers));
-                *line.peers.get_mut(direction) = rules.map(number).collect();
+                *line.peers.get_mut(direction) = rules.clone().map(number).collect();
+                for peer in rules.filter_map(|rule| rule.own.as_ref()) {
+                    own.number(peer, || census.meant_by(peer));
+                }
             }
             lines.push(line);
+        }
+        if !own.sets.is_empty() {
+            // What is said of the endpoint may hold for packets of one family only.
+            own.sets.extend(Family::ALL.map(|family| census.of_family(family)));
         }
         Self {
             index,
@@ -358,6 +373,8 @@ impl<'p> Builder<'p> {
             lines,
             subjects: subjects.sets,
             peers: peers.sets,
+            own: own.sets,
+            numbers: peers.numbers,
             kinds: Vec::new(),
             ports_of: Vec::new(),
         }
@@ -393,7 +410,7 @@ impl<'p> Builder<'p> {
     fn classify(&mut self) {
         let census = &self.census;
         let mut partition = Partition::by((0..small(census.len())).map(|kind| census.ports_of(kind)));
-        self.subjects.iter().chain(&self.peers).for_each(|set| partition.split(set));
+        self.subjects.iter().chain(&self.peers).chain(&self.own).for_each(|set| partition.split(set));
         self.kinds = partition.representatives();
         self.ports_of = self.kinds.iter().map(|kind| census.ports_of(*kind).unwrap_or_default()).collect();
         for set in self.subjects.iter_mut().chain(&mut self.peers) {
@@ -433,34 +450,48 @@ impl<'p> Builder<'p> {
                 }
             }
         }
-        let numbers: HashMap<*const Policy, u32> = self.policies.iter().map(|p| Arc::as_ptr(p)).zip(0..).collect();
         let world = World { ports_of: &self.ports_of, ports: self.census.ports() };
-        let mut known_stacks: HashMap<Vec<u32>, (u32, bool)> = HashMap::new();
+        let mut known_stacks: HashMap<(Vec<u32>, Option<u32>), (u32, bool)> = HashMap::new();
         let mut known_halves: HashMap<(u32, u32), u32> = HashMap::new();
         let mut out = Vec::with_capacity(self.kinds.len());
-        for (policies, ports) in governing.into_iter().zip(&self.ports_of) {
+        for ((policies, ports), class) in governing.into_iter().zip(&self.ports_of).zip(0..) {
             if policies.is_empty() {
                 out.push(None);
                 continue;
             }
-            let (stack, named) = *known_stacks.entry(policies).or_insert_with_key(|policies| {
-                let stack = self.index.stack_of(direction, policies.iter().map(|p| self.policies[*p as usize]));
-                let named = uses_names(&stack);
+            let asks_own = policies.iter().any(|p| self.policies[*p as usize].asks_own(direction));
+            let key = (policies, asks_own.then_some(class));
+            let (stack, named) = *known_stacks.entry(key).or_insert_with_key(|(policies, _)| {
+                let pod = self.census.side(self.kinds[class as usize]).pod();
+                let governing = policies.iter().map(|p| self.policies[*p as usize]);
+                let stack = self.index.stack_of(pod.map(|p| &**p), direction, governing);
+                let named = uses_names(&stack, Whose::Own);
                 stacks.push(stack);
                 (small(stacks.len() - 1), named)
             });
-            let own = if named && direction == Direction::Ingress { *ports } else { 0 };
+            let own = if named { *ports } else { 0 };
             let half = *known_halves.entry((stack, own)).or_insert_with(|| {
                 let governing = &stacks[stack as usize];
-                let lines = governing.policies().map(|p| &self.lines[numbers[&Arc::as_ptr(p)] as usize]);
-                let meant: Vec<_> =
-                    lines.flat_map(|l| l.peers.get(direction)).map(|peers| &self.peers[*peers as usize]).collect();
+                let meant: Vec<_> = governing.rules().map(|(_, rule)| self.meant(&rule.peers)).collect();
                 halves.push(Half::of((stack, governing), &meant, own, &world, pool));
                 small(halves.len() - 1)
             });
             out.push(Some(half));
         }
         out
+    }
+}
+
+impl Builder<'_> {
+    /// The classes that peers mean: known, or those of a rule that was settled for an endpoint.
+    fn meant(&self, peers: &Peers) -> Cow<'_, RoaringBitmap> {
+        match self.numbers.get(peers) {
+            Some(number) => Cow::Borrowed(&self.peers[*number as usize]),
+            None => {
+                let means = |class: &u32| peers.matches(self.census.side(self.kinds[*class as usize]));
+                Cow::Owned((0..small(self.kinds.len())).filter(means).collect())
+            }
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use tortie_model::{Direction, IpProtocol, LabelSelector, Namespace, Operator, Requirement};
 use tortie_policy::{
-    Action, Detail, EndpointSelector, Index, NamedPorts, NamespaceMatch, Peers, Policy, Ports, Position, Regions, Rule,
-    Stack, Verdict,
+    Action, Detail, EndpointSelector, Index, NamedPorts, Names, NamespaceMatch, Peers, Policy, Ports, Position,
+    Regions, Rule, Stack, Verdict,
 };
 
 use crate::Connectivity;
@@ -49,10 +49,7 @@ pub struct Opening {
 /// All pods of all namespaces.
 #[must_use]
 pub const fn all_pods() -> EndpointSelector {
-    EndpointSelector {
-        namespaces: NamespaceMatch::Matching(LabelSelector::everything()),
-        pods: LabelSelector::everything(),
-    }
+    EndpointSelector::pods(NamespaceMatch::Matching(LabelSelector::everything()), LabelSelector::everything())
 }
 
 /// What all ends of a cluster leave open to pods that are not there.
@@ -180,11 +177,13 @@ impl Asker<'_> {
             return self.may_concern(rule, whom);
         }
         let Peers::OneOf(peers) = &rule.peers else { return true };
-        peers.iter().any(|peer| match (&peer.endpoints, &peer.blocks) {
-            (Some(meant), None) => self.implies(whom, meant),
-            // Nobody knows the address of a pod that is not there.
-            (_, Some(_)) => false,
-            (None, None) => true,
+        peers.iter().any(|peer| {
+            // Nobody knows the address of a pod that is not there, nor whether it would be left out.
+            let is_sure = peer.blocks.is_none()
+                && peer.family.is_none()
+                && peer.not_endpoints.is_none()
+                && peer.not_blocks.is_empty();
+            is_sure && peer.endpoints.as_ref().is_none_or(|meant| self.implies(whom, meant))
         })
     }
 
@@ -206,7 +205,8 @@ impl Asker<'_> {
             (NamespaceMatch::Matching(a), NamespaceMatch::Named(name)) => implies(a, &by_name(name)),
             (NamespaceMatch::Matching(a), NamespaceMatch::Matching(b)) => implies(a, b),
         };
-        there && implies(&one.pods, &other.pods)
+        let expression = other.expression.is_none() || one.expression == other.expression;
+        there && expression && implies(&one.pods, &other.pods)
     }
 
     /// Whether some pod may be selected by both.
@@ -231,7 +231,11 @@ impl Asker<'_> {
             NamespaceMatch::Named(_) => true,
             NamespaceMatch::Matching(labels) => plain(labels),
         };
-        *whom != all_pods() && namespaces && plain(&whom.pods) && self.connectivity.selects_somebody(whom)
+        whom.expression.is_none()
+            && *whom != all_pods()
+            && namespaces
+            && plain(&whom.pods)
+            && self.connectivity.selects_somebody(whom)
     }
 
     /// What policies that select no pod would leave open, if there were one.
@@ -243,7 +247,7 @@ impl Asker<'_> {
         for who in subjects {
             let governing: Vec<_> = self.index.policies().filter(|p| self.implies(who, &p.subject)).collect();
             for direction in Direction::BOTH {
-                let stack = self.index.stack_of(direction, governing.iter().copied());
+                let stack = self.index.stack_of(None, direction, governing.iter().copied());
                 if stack.is_empty() {
                     continue;
                 }
@@ -282,7 +286,8 @@ impl Asker<'_> {
 
 /// What a stack lets pass where these rules match; with the ports that rules name, where nobody knows their numbers.
 fn passing(stack: &Stack, matched: &[Position], names: Option<NamedPorts<'_>>) -> Passing {
-    let packets = stack.resolve(matched, names.unwrap_or(NamedPorts::NONE)).map(|o| o.verdict == Verdict::Allow);
+    let known = Names { source: NamedPorts::NONE, destination: names.unwrap_or(NamedPorts::NONE) };
+    let packets = stack.resolve(matched, known).map(|o| o.verdict == Verdict::Allow);
     let rules = stack
         .rules()
         .filter(|(position, rule)| rule.action == Action::Allow && matched.binary_search(position).is_ok());
@@ -291,7 +296,7 @@ fn passing(stack: &Stack, matched: &[Position], names: Option<NamedPorts<'_>>) -
         Ports::OneOf(ports) => ports,
     });
     let named = ports.filter_map(|port| match &port.detail {
-        Detail::Named(name) => Some((port.protocol, name.clone())),
+        Detail::Named(name) | Detail::EveryNamed(name) => Some((port.protocol, name.clone())),
         Detail::All | Detail::Range(..) => None,
     });
     Passing::new(packets, named.collect())
@@ -300,7 +305,7 @@ fn passing(stack: &Stack, matched: &[Position], names: Option<NamedPorts<'_>>) -
 /// The packets that ports match.
 fn packets_of(ports: &Ports, names: NamedPorts<'_>) -> Regions<bool> {
     let Ports::OneOf(ports) = ports else { return Regions::uniform(true) };
-    ports.iter().filter_map(|port| port.range(names)).fold(Regions::uniform(false), |all, (protocol, range)| {
+    ports.iter().flat_map(|port| port.ranges(names)).fold(Regions::uniform(false), |all, (protocol, range)| {
         all.zip(&packets::only(protocol, range), |a, b| *a || *b)
     })
 }

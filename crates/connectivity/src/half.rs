@@ -1,8 +1,10 @@
 //! What one direction allows to and from everybody: a stack, put to all classes at once.
 
+use std::borrow::Cow;
+
 use roaring::RoaringBitmap;
 use tortie_model::Direction;
-use tortie_policy::{Detail, NamedPort, NamedPorts, Ports, Position, Stack, Verdict};
+use tortie_policy::{Detail, NamedPort, NamedPorts, Names, PortMatch, Position, Stack, Verdict};
 
 use crate::partition::Partition;
 use crate::pool::{Pool, SetId};
@@ -31,13 +33,12 @@ impl Half {
     /// `own` are the named ports of the endpoint.
     pub(crate) fn of(
         (number, stack): (u32, &Stack),
-        meant: &[&RoaringBitmap],
+        meant: &[Cow<'_, RoaringBitmap>],
         own: u32,
         world: &World<'_>,
         pool: &mut Pool,
     ) -> Self {
-        // A name is looked up at the destination: in egress rules that is the other end.
-        let elsewhere = stack.direction() == Direction::Egress && uses_names(stack);
+        let elsewhere = uses_names(stack, Whose::Peer);
         let mut partition =
             if elsewhere { Partition::by(world.ports_of) } else { Partition::by(world.ports_of.iter().map(|_| ())) };
         meant.iter().for_each(|set| partition.split(set));
@@ -48,8 +49,12 @@ impl Half {
                 .zip(meant)
                 .filter_map(|((position, _), set)| set.contains(class).then_some(position))
                 .collect();
-            let ports = if elsewhere { world.ports_of[class as usize] } else { own };
-            let names = NamedPorts::table(&world.ports[ports as usize]);
+            let peer = if elsewhere { world.ports_of[class as usize] } else { 0 };
+            let [own, peer] = [own, peer].map(|ports| NamedPorts::table(&world.ports[ports as usize]));
+            let names = match stack.direction() {
+                Direction::Egress => Names { source: own, destination: peer },
+                Direction::Ingress => Names { source: peer, destination: own },
+            };
             let outcomes = stack.resolve(&matched, names);
             sets.push(pool.number(outcomes.map(|o| o.verdict == Verdict::Allow)));
         }
@@ -82,10 +87,25 @@ impl Half {
     }
 }
 
-/// Whether what a stack decides depends on the named ports of the destination.
-pub(crate) fn uses_names(stack: &Stack) -> bool {
-    stack.rules().any(|(_, rule)| match &rule.ports {
-        Ports::Any => false,
-        Ports::OneOf(ports) => ports.iter().any(|p| matches!(p.detail, Detail::Named(_))),
+/// Whose ports a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The endpoint's.
+    Own,
+    /// The other end's.
+    Peer,
+}
+
+/// Whether what a stack decides depends on the named ports of an end. Names of destination ports are looked up at the
+/// destination: in egress rules that is the other end.
+pub(crate) fn uses_names(stack: &Stack, whose: Whose) -> bool {
+    let at_destination = (stack.direction() == Direction::Egress) == (whose == Whose::Peer);
+    let is_named = |port: &PortMatch| matches!(port.detail, Detail::Named(_) | Detail::EveryNamed(_));
+    stack.rules().any(|(_, rule)| {
+        let (ports, not_ports) = match at_destination {
+            true => (&rule.ports, &rule.not_ports),
+            false => (&rule.source_ports, &rule.not_source_ports),
+        };
+        ports.listed().iter().chain(not_ports).any(is_named)
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tortie_model::{Direction, Family, LabelSelector, Pod, Protocol};
-use tortie_policy::{Detail, EndpointSelector, Index, NamedPort, Peers, Policy, Ports, Rule};
+use tortie_policy::{Detail, EndpointSelector, Index, Key as Asked, NamedPort, NamedPorts, Policy, PortMatch, Rule};
 
 use crate::addresses::Pieces;
 use crate::partition::small;
@@ -18,7 +18,8 @@ pub(crate) struct Label {
     value: u32,
 }
 
-/// A value that no selector lists. A selector cannot tell two of them apart.
+/// A value that no selector lists. A selector cannot tell two of them apart; an expression may, and so all values are
+/// listed of the keys that expressions look at.
 const UNLISTED: u32 = 0;
 
 /// A key that some selector looks at.
@@ -34,7 +35,17 @@ pub(crate) struct Vocabulary<'p> {
     keys: HashMap<&'p str, Key<'p>>,
     /// Port names with their protocols.
     names: HashMap<(&'p str, Protocol), u32>,
+    /// Whether some rule asks for service accounts.
+    accounts: bool,
     pieces: [Pieces; 2],
+}
+
+/// The name that a rule uses for a port.
+fn name(port: &PortMatch) -> Option<(&str, Protocol)> {
+    match &port.detail {
+        Detail::Named(name) | Detail::EveryNamed(name) => Some((&**name, port.protocol.transport()?)),
+        Detail::All | Detail::Range(..) => None,
+    }
 }
 
 /// Rules of a policy in both directions.
@@ -48,7 +59,17 @@ impl<'p> Vocabulary<'p> {
         let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let mut names = BTreeSet::new();
         let mut blocks: BTreeSet<IpNet> = BTreeSet::new();
+        let mut open: BTreeSet<&str> = BTreeSet::new();
+        let mut accounts = false;
         let mut look = |selector: &'p EndpointSelector| {
+            for key in selector.expression.iter().flat_map(|e| e.asked()) {
+                match key {
+                    Asked::Own(key) => drop(open.insert(key)),
+                    Asked::Account(_) | Asked::AccountName => accounts = true,
+                    // A kind is of one namespace.
+                    Asked::Namespace(_) | Asked::NamespaceName | Asked::Orchestrator => {}
+                }
+            }
             for requirement in selector.pods.requirements() {
                 labels.entry(&requirement.key).or_default().extend(requirement.values.iter().map(|v| &**v));
             }
@@ -56,26 +77,23 @@ impl<'p> Vocabulary<'p> {
         for policy in index.policies() {
             look(&policy.subject);
             for rule in rules(policy) {
-                if let Peers::OneOf(peers) = &rule.peers {
-                    peers.iter().filter_map(|p| p.endpoints.as_ref()).for_each(&mut look);
-                    for block in peers.iter().filter_map(|p| p.blocks.as_ref()).flatten() {
-                        blocks.insert(block.cidr());
-                        blocks.extend(block.except());
-                    }
+                for peer in rule.peers.listed().iter().chain(&rule.own) {
+                    peer.endpoints.iter().chain(&peer.not_endpoints).for_each(&mut look);
+                    blocks.extend(peer.nets());
                 }
-                if let Ports::OneOf(ports) = &rule.ports {
-                    names.extend(ports.iter().filter_map(|port| match &port.detail {
-                        Detail::Named(name) => Some((&**name, port.protocol.transport()?)),
-                        Detail::All | Detail::Range(..) => None,
-                    }));
-                }
+                let ports = rule.ports.listed().iter().chain(&rule.not_ports);
+                let source_ports = rule.source_ports.listed().iter().chain(&rule.not_source_ports);
+                names.extend(ports.chain(source_ports).filter_map(name));
             }
+        }
+        for key in &open {
+            labels.entry(key).or_default().extend(index.pods().filter_map(|pod| pod.meta.labels.get(key)));
         }
         let numbered = |values: BTreeSet<&'p str>| values.into_iter().zip(UNLISTED + 1..).collect();
         let keys = labels.into_iter().zip(0..);
         let keys = keys.map(|((key, values), number)| (key, Key { number, values: numbered(values) })).collect();
         let names = names.into_iter().zip(0..).collect();
-        Self { keys, names, pieces: Family::ALL.map(|family| Pieces::cut(family, &blocks)) }
+        Self { keys, names, accounts, pieces: Family::ALL.map(|family| Pieces::cut(family, &blocks)) }
     }
 
     /// The labels of a pod that some selector looks at, in order.
@@ -85,6 +103,11 @@ impl<'p> Vocabulary<'p> {
             Some(Label { key: key.number, value: key.values.get(value).copied().unwrap_or(UNLISTED) })
         };
         pod.meta.labels.iter().filter_map(label).collect()
+    }
+
+    /// The service account of a pod, when some rule asks for it.
+    pub(crate) fn account(&self, pod: &Pod) -> Option<Arc<str>> {
+        self.accounts.then(|| pod.service_account.clone())
     }
 
     /// For the requirement of a selector that wants one of some values: the labels that it wants.
@@ -104,13 +127,11 @@ impl<'p> Vocabulary<'p> {
         }
         let used = |(name, protocol): (Arc<str>, Protocol)| {
             let used = self.names.contains_key(&(&*name, protocol));
-            used.then(|| pod.named_port(&name, protocol)).flatten().map(|number| (name, protocol, number))
+            let numbers = NamedPorts::of(Some(pod)).all(&name, protocol.into()).collect::<Vec<_>>();
+            used.then(|| numbers.into_iter().map(move |number| (name.clone(), protocol, number)))
         };
-        let listed = pod.ports.iter().filter_map(|p| Some((p.name.clone()?, p.protocol)));
-        let mut out: Vec<_> = listed.filter_map(used).collect();
-        out.sort_unstable();
-        out.dedup();
-        out
+        let listed: BTreeSet<_> = pod.ports.iter().filter_map(|p| Some((p.name.clone()?, p.protocol))).collect();
+        listed.into_iter().filter_map(used).flatten().collect()
     }
 
     /// The pieces into which blocks cut a family.

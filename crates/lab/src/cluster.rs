@@ -270,6 +270,7 @@ impl Cluster {
         let place = |key: &PodKey| Place::pod(&key.namespace, &key.name);
         let new: Vec<(PodKey, Pod)> = self
             .staged
+            .world
             .pods
             .iter()
             .filter(|(key, _)| self.topology.endpoint(&place(key)).is_none())

@@ -8,7 +8,7 @@ use tortie_model::{Direction, IpProtocol, Pod, Protocol, Traffic};
 use tortie_policy::{Peers, Ports, Regions, Rule, Side, Verdict};
 
 use crate::finding::Finding;
-use crate::scene::{Scene, names, some};
+use crate::scene::{Scene, both_names, names, some};
 
 /// Pairs that are looked at for one rule: enough to find one that is alive, where there is one.
 const MOST_PAIRS: usize = 10_000;
@@ -31,7 +31,7 @@ pub(crate) fn look(scene: &Scene<'_>, out: &mut Vec<Finding>) {
                     Direction::Egress => (own_side.clone(), peer_side.clone()),
                     Direction::Ingress => (peer_side.clone(), own_side.clone()),
                 };
-                let there = answers(scene, peer, other_end(half.direction), &own_side, &to);
+                let there = answers(scene, peer, other_end(half.direction), &peer_side, &own_side);
                 match meets(rule, &there, &to) {
                     Some(Meets::Alive) => return true,
                     Some(Meets::Dead(traffic)) => {
@@ -63,8 +63,8 @@ pub(crate) fn look(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 }
 
 /// What the other end says of all packets.
-fn answers(scene: &Scene<'_>, pod: &Arc<Pod>, direction: Direction, peer: &Side, to: &Side) -> Regions<Verdict> {
-    scene.stack(pod, direction).regions(peer, names(to)).map(|o| o.verdict)
+fn answers(scene: &Scene<'_>, pod: &Arc<Pod>, direction: Direction, own: &Side, peer: &Side) -> Regions<Verdict> {
+    scene.stack(pod, direction).regions(peer, both_names(direction, own, peer)).map(|o| o.verdict)
 }
 
 const fn other_end(direction: Direction) -> Direction {
@@ -88,7 +88,7 @@ fn meets(rule: &Rule, there: &Regions<Verdict>, to: &Side) -> Option<Meets> {
             }
             return Some(Meets::Dead(Traffic::port(Protocol::Tcp, 80)));
         }
-        Ports::OneOf(ports) => ports.iter().filter_map(|p| p.range(names(to))).collect(),
+        Ports::OneOf(ports) => ports.iter().flat_map(|p| p.ranges(names(to))).collect(),
     };
     for (protocol, range) in &ranges {
         let open = |(r, v): &(RangeInclusive<u16>, &Verdict)| {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use tortie_model::{
     Direction, Family, LabelSelector, NetworkPolicy, ObjectRef, Operator, PeerRule, PolicyPeer, Requirement,
 };
-use tortie_policy::{By, Policy, Position, Regions, RuleRef, Side, Stack, Verdict};
+use tortie_policy::{Action, By, Outcome, Policy, Position, Regions, Rule, RuleRef, Side, Stack, Verdict};
 
 use crate::finding::Finding;
 use crate::fix;
-use crate::scene::{Half, Scene, Written, names};
+use crate::scene::{Half, Scene, Written, both_names};
 
 pub(crate) fn look(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     duplicates(scene, out);
@@ -130,8 +130,8 @@ struct Alike {
     matched: Vec<Position>,
 }
 
-fn verdicts(stack: &Stack, matched: &[Position], side: &Side) -> Regions<Verdict> {
-    stack.resolve(matched, names(side)).map(|o| o.verdict)
+fn verdicts(stack: &Stack, matched: &[Position], own: &Side, peer: &Side) -> Regions<Verdict> {
+    stack.resolve(matched, both_names(stack.direction(), own, peer)).map(|o| o.verdict)
 }
 
 /// Takes away each rule, and each policy, of every stack, and asks what becomes of all packets.
@@ -184,15 +184,15 @@ fn one_stack(
     let direction = stack.direction();
     // Peers that the same rules match are the same peer, but for the ports that their names stand for.
     let mut groups: HashMap<(Vec<Position>, Vec<tortie_model::ContainerPort>), Side> = HashMap::new();
+    let from_named = stack.rules().any(|(_, rule)| rule.asks_source_port());
     for end in ends {
-        let ports = match (direction, end.pod()) {
-            (Direction::Egress, Some(pod)) => pod.ports.clone(),
+        let ports = match end.pod() {
+            Some(pod) if direction == Direction::Egress || from_named => pod.ports.clone(),
             _ => Vec::new(),
         };
         groups.entry((stack.matched(end), ports)).or_insert_with(|| end.clone());
     }
     let groups: Vec<Alike> = groups.into_iter().map(|((matched, _), side)| Alike { side, matched }).collect();
-    let destination = |peer: &Alike| if direction == Direction::Ingress { own.clone() } else { peer.side.clone() };
     let owners: Vec<(Position, RuleRef)> =
         stack.rules().filter_map(|(position, _)| Some((position, stack.rule_ref(position)?))).collect();
     let all = &scene.index;
@@ -200,17 +200,15 @@ fn one_stack(
         .policies()
         .map(|p: &Arc<Policy>| {
             let rest: Vec<&Arc<Policy>> = stack.policies().filter(|o| !Arc::ptr_eq(o, p)).collect();
-            (p.object.clone(), all.stack_of(direction, rest))
+            (p.object.clone(), all.stack_of(own.pod().map(|p| &**p), direction, rest))
         })
         .collect();
     for group in &groups {
-        let to = destination(group);
-        let whole = verdicts(stack, &group.matched, &to);
-        let deciding: Vec<Position> = stack
-            .resolve(&group.matched, names(&to))
-            .iter()
-            .filter_map(|(_, o)| if let By::Rule(position) = o.by { Some(position) } else { None })
-            .collect();
+        let whole = verdicts(stack, &group.matched, own, &group.side);
+        let outcomes = stack.resolve(&group.matched, both_names(direction, own, &group.side));
+        let decided = |o: &Outcome| if let By::Rule(position) = o.by { Some(position) } else { None };
+        let deciding: Vec<Position> =
+            outcomes.iter().flat_map(|(_, o)| o.passed.iter().copied().chain(decided(o))).collect();
         for (position, name) in &owners {
             if !group.matched.contains(position) {
                 continue;
@@ -220,15 +218,21 @@ fn one_stack(
             if seen.matters || !deciding.contains(position) {
                 continue;
             }
+            // What is logged is the use of a rule that logs.
+            let logs = |(at, rule): (Position, &Rule)| at == *position && rule.action == Action::Log;
+            if stack.rules().any(logs) {
+                seen.matters = true;
+                continue;
+            }
             let without: Vec<Position> = group.matched.iter().copied().filter(|p| p != position).collect();
-            seen.matters = verdicts(stack, &without, &to) != whole;
+            seen.matters = verdicts(stack, &without, own, &group.side) != whole;
         }
         for (object, rest) in &others {
             let seen = policies.entry(object.clone()).or_default();
             seen.matched = true;
             if !seen.matters {
                 // Without the only policy nobody governs the pod: no other one says what it says.
-                seen.matters = rest.is_empty() || verdicts(rest, &rest.matched(&group.side), &to) != whole;
+                seen.matters = rest.is_empty() || verdicts(rest, &rest.matched(&group.side), own, &group.side) != whole;
             }
         }
     }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use tortie_analysis::deltas::World;
 use tortie_analysis::snapshot::Snapshot;
 use tortie_manifest::{Diagnostic, ObjectSet, Place, Severity};
 use tortie_model::{
     Direction, Family, IpBlock, Kind, NetworkPolicy, ObjectRef, PeerRule, Pod, PolicyPeer, Traffic, canonical,
 };
-use tortie_policy::{Delta, Index, NamedPorts, Peers, Policy, Rule, Side, Stack, network_policy};
+use tortie_policy::{Index, NamedPorts, Names, Peers, Policy, Rule, Side, Stack};
 
 use crate::catalogue::lint;
 use crate::finding::{Finding, Witness};
@@ -226,6 +227,15 @@ fn engine_blocks(policy: &Policy) -> impl Iterator<Item = IpBlock> + '_ {
 /// Named ports on the destination of a packet.
 pub(crate) fn names<'s>(destination: &'s Side) -> NamedPorts<'s> {
     NamedPorts::of(destination.pod().map(|p| &**p))
+}
+
+/// The ports that names stand for at both ends of a packet that an endpoint sends or gets.
+pub(crate) fn both_names<'s>(direction: Direction, own: &'s Side, peer: &'s Side) -> Names<'s> {
+    let (from, to) = match direction {
+        Direction::Egress => (own, peer),
+        Direction::Ingress => (peer, own),
+    };
+    Names { source: names(from), destination: names(to) }
 }
 
 /// `namespace/pod`, or the address.

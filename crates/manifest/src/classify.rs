@@ -188,12 +188,18 @@ mod tests {
         assert_eq!(of("v1", "Pod"), Class::Object(Kind::Pod, None));
         assert_eq!(of("", "NetworkPolicy"), Class::Object(Kind::NetworkPolicy, Some("apiVersion")));
         assert_eq!(of("networking.k8s.io/v1", ""), Class::Object(Kind::NetworkPolicy, Some("kind")));
+        for (version, kind, read) in [
+            ("projectcalico.org/v3", "GlobalNetworkPolicy", Kind::GlobalNetworkPolicy),
+            ("crd.projectcalico.org/v1", "NetworkPolicy", Kind::CalicoNetworkPolicy),
+            ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", Kind::ClusterNetworkPolicy),
+        ] {
+            assert_eq!(of(version, kind), Class::Object(read, None));
+        }
         assert!(matches!(of("v1", "List"), Class::List { .. }));
         assert!(matches!(of("v1", "PodList"), Class::List { kind, .. } if kind == "Pod"));
         for (version, kind) in [
-            ("projectcalico.org/v3", "GlobalNetworkPolicy"),
-            ("crd.projectcalico.org/v1", "NetworkPolicy"),
-            ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+            ("projectcalico.org/v4", "GlobalNetworkPolicy"),
+            ("policy.networking.k8s.io/v1beta1", "ClusterNetworkPolicy"),
             ("cilium.io/v2", "CiliumNetworkPolicy"),
             ("k8s.example.com/v1", "SomeNetworkPolicy"),
         ] {

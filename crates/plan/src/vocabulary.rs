@@ -7,7 +7,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tortie_model::{Direction, Family, LabelSelector, Labels, Namespace, ObjectRef, Pod, Protocol};
 use tortie_persistent::Changed;
-use tortie_policy::{Detail, EndpointSelector, Key, NamedPort, NamespaceMatch, Policy, PortMatch, Rule, Stack};
+use tortie_policy::{
+    Detail, EndpointSelector, Key, NamedPort, NamedPorts, NamespaceMatch, Policy, PortMatch, Rule, Stack,
+};
 
 use crate::identity::{Content, PodContent};
 
@@ -168,14 +170,16 @@ fn selector_words(selector: &EndpointSelector, say: &mut dyn FnMut(Word)) {
     }
     keys(&selector.pods).for_each(|key| say(Word::PodKey(key)));
     if let Some(expression) = &selector.expression {
-        expression.keys(&mut |key| match key {
-            Key::Own(key) => say(Word::PodKey(key.clone())),
-            Key::Namespace(key) => say(Word::NamespaceKey(key.clone())),
-            Key::Account(key) => say(Word::AccountKey(key.clone())),
-            Key::AccountName => say(Word::AccountName),
-            // Every identity has its namespace, and every pod its orchestrator.
-            Key::NamespaceName | Key::Orchestrator => {}
-        });
+        for key in expression.asked() {
+            match key {
+                Key::Own(key) => say(Word::PodKey(key.clone())),
+                Key::Namespace(key) => say(Word::NamespaceKey(key.clone())),
+                Key::Account(key) => say(Word::AccountKey(key.clone())),
+                Key::AccountName => say(Word::AccountName),
+                // Every identity has its namespace, and every pod its orchestrator.
+                Key::NamespaceName | Key::Orchestrator => {}
+            }
+        }
     }
 }
 
@@ -214,7 +218,7 @@ fn names(end: End, direction: Direction, rule: &Rule) -> impl Iterator<Item = (A
         (End::Own, Direction::Egress) | (End::Peer, Direction::Ingress) => (&rule.source_ports, &rule.not_source_ports),
     };
     ports.listed().iter().chain(not_ports).filter_map(|p: &PortMatch| match &p.detail {
-        Detail::Named(name) => Some((name.clone(), p.protocol.transport()?)),
+        Detail::Named(name) | Detail::EveryNamed(name) => Some((name.clone(), p.protocol.transport()?)),
         Detail::All | Detail::Range(..) => None,
     })
 }
@@ -226,7 +230,8 @@ pub(crate) fn stack_names(end: End, stack: &Stack) -> BTreeSet<(Arc<str>, Protoc
 
 /// What those names stand for on a pod.
 pub(crate) fn own_names(names: &BTreeSet<(Arc<str>, Protocol)>, pod: &Pod) -> Vec<NamedPort> {
-    names.iter().filter_map(|(n, p)| Some((n.clone(), *p, pod.named_port(n, *p)?))).collect()
+    let numbers = |n: &Arc<str>, p: Protocol| NamedPorts::of(Some(pod)).all(n, p.into()).collect::<Vec<_>>();
+    names.iter().flat_map(|(n, p)| numbers(n, *p).into_iter().map(|number| (n.clone(), *p, number))).collect()
 }
 
 #[cfg(test)]

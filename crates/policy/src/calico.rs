@@ -84,7 +84,8 @@ impl Reader<'_> {
 
     /// What must hold of an end. `own`: it is the endpoint itself, where a Service cannot be meant.
     fn entity(self, entity: &Entity, own: bool) -> Peer {
-        let accounts = entity.service_accounts.as_ref();
+        // One that names nobody and selects by nothing says nothing.
+        let accounts = entity.service_accounts.as_ref().filter(|a| !a.names.is_empty() || a.selector.is_some());
         let named = entity.selector.is_some() || entity.not_selector.is_some() || accounts.is_some();
         // As soon as something is selected, a policy of a namespace speaks of what is in it.
         let place = match (&entity.namespaces, self.namespace) {
@@ -99,7 +100,7 @@ impl Reader<'_> {
                 names.dedup();
                 Expression::Compare(Key::AccountName, calico::Comparison::In(names))
             });
-            Expression::all(accounts.selector.as_ref().map(Expression::of_account).into_iter().chain(names))
+            Expression::all(accounts.selector.as_ref().map(Expression::of_account_of_rule).into_iter().chain(names))
         });
         let selector = entity.selector.as_ref().map(Expression::of);
         let excluded = entity.not_selector.as_ref().map(Expression::of);
@@ -171,7 +172,7 @@ fn listed(protocol: Option<IpProtocol>, ports: &[PortSpec]) -> Vec<PortMatch> {
     let detail = |port: &PortSpec| match port {
         PortSpec::All => Detail::All,
         PortSpec::Range(from, to) => Detail::Range(*from, *to),
-        PortSpec::Named(name) => Detail::Named(name.clone()),
+        PortSpec::Named(name) => Detail::EveryNamed(name.clone()),
     };
     let of = |port| protocols.iter().map(move |protocol| PortMatch { protocol: *protocol, detail: detail(port) });
     ports.iter().flat_map(of).collect()

@@ -97,7 +97,8 @@ fn port(port: &ClusterPort) -> Vec<PortMatch> {
             vec![PortMatch { protocol: (*protocol).into(), detail: Detail::Range(*from, *to) }]
         }
         ClusterPort::Named(name) => {
-            let of = |protocol: Protocol| PortMatch { protocol: protocol.into(), detail: Detail::Named(name.clone()) };
+            let of =
+                |protocol: Protocol| PortMatch { protocol: protocol.into(), detail: Detail::EveryNamed(name.clone()) };
             Protocol::ALL.map(of).into()
         }
         ClusterPort::Unknown => Vec::new(),

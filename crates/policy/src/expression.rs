@@ -159,7 +159,15 @@ impl Expression {
         Self::read(selector, &Key::of_namespace, &all, &global)
     }
 
-    /// What the selector of a service account asks of an endpoint.
+    /// What the selector of a service account asks of an endpoint in a rule: there `all()` is not rewritten
+    /// (`updateprocessors/rules.go`).
+    #[must_use]
+    pub fn of_account_of_rule(selector: &Selector) -> Self {
+        let everything = || Self::True;
+        Self::read(selector, &Key::of_account, &everything, &everything)
+    }
+
+    /// What the selector of a policy's service accounts asks of an endpoint.
     #[must_use]
     pub fn of_account(selector: &Selector) -> Self {
         let all = || Self::Has(Key::AccountName);
@@ -214,13 +222,14 @@ impl Expression {
         }
     }
 
-    /// The keys that it asks for.
-    pub fn keys(&self, say: &mut dyn FnMut(&Key)) {
+    /// The keys that it asks for, as often as it does.
+    #[must_use]
+    pub fn asked(&self) -> Vec<&Key> {
         match self {
-            Self::True => {}
-            Self::Has(key) | Self::Compare(key, _) => say(key),
-            Self::Not(term) => term.keys(say),
-            Self::And(terms) | Self::Or(terms) => terms.iter().for_each(|t| t.keys(say)),
+            Self::True => Vec::new(),
+            Self::Has(key) | Self::Compare(key, _) => vec![key],
+            Self::Not(term) => term.asked(),
+            Self::And(terms) | Self::Or(terms) => terms.iter().flat_map(Self::asked).collect(),
         }
     }
 }

@@ -504,7 +504,7 @@ impl Index {
             .filter(|(_, p)| p.rules(direction).is_some() && p.subject.selects(pod, namespace))
             .collect();
         governing.sort_by_key(|(key, _)| *key);
-        self.in_tiers(pod, direction, governing.into_iter().map(|(_, p)| p))
+        self.in_tiers(Some(pod), direction, governing.into_iter().map(|(_, p)| p))
     }
 
     /// The ends that an endpoint can be: by family, or without address.
@@ -515,11 +515,12 @@ impl Index {
     }
 
     /// What policies make together where all of them govern an endpoint, and no others do; those that leave the
-    /// direction alone do not count. Whoever knows already which policies select a pod need not look again.
+    /// direction alone do not count. Whoever knows already which policies select a pod need not look again. Without a
+    /// pod, nothing is known of the endpoint: of what rules say of it, only what denies is taken to hold.
     #[must_use]
     pub fn stack_of<'a>(
         &self,
-        pod: &Pod,
+        pod: Option<&Pod>,
         direction: Direction,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,
     ) -> Stack {
@@ -531,11 +532,11 @@ impl Index {
     /// Policies in order, each in its tier, and the tiers in order.
     fn in_tiers<'a>(
         &self,
-        pod: &Pod,
+        pod: Option<&Pod>,
         direction: Direction,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,
     ) -> Stack {
-        let own = LazyCell::new(|| self.own(pod));
+        let own = LazyCell::new(|| pod.map_or_else(Own::unknown, |pod| self.own(pod)));
         let mut tiers: BTreeMap<(bool, Order, &str), TierStack> = BTreeMap::new();
         for policy in policies {
             let tier = self.tiers.get(&policy.tier);

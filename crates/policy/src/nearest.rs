@@ -222,9 +222,9 @@ fn port_miss(ports: &Ports, traffic: Traffic, names: NamedPorts<'_>) -> Option<P
         listed.dedup();
         return Some(PortMiss::Protocol { packet: traffic.protocol, listed });
     }
-    let numbers: Vec<_> = same.iter().filter(|p| p.range(names).is_some()).map(|p| p.detail.clone()).collect();
+    let numbers: Vec<_> = same.iter().filter(|p| p.ranges(names).next().is_some()).map(|p| p.detail.clone()).collect();
     let name = same.iter().find_map(|p| match &p.detail {
-        Detail::Named(name) => Some(name.to_string()),
+        Detail::Named(name) | Detail::EveryNamed(name) => Some(name.to_string()),
         Detail::All | Detail::Range(..) => None,
     });
     match name {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tortie_model::{Direction, Family};
 
-use crate::rule::{Peer, Peers, Policy, Rule};
+use crate::rule::{Action, Peer, Peers, Policy, Rule};
 use crate::side::Side;
 
 /// An endpoint as one end of its packets, by family.
@@ -24,7 +24,8 @@ enum About {
 
 impl Policy {
     /// Whether a rule for a direction says something of the endpoint itself.
-    pub(crate) fn asks_own(&self, direction: Direction) -> bool {
+    #[must_use]
+    pub fn asks_own(&self, direction: Direction) -> bool {
         self.rules(direction).into_iter().flatten().any(|rule| rule.own.is_some())
     }
 }
@@ -35,7 +36,15 @@ impl Own {
         Self { sides }
     }
 
-    fn about(&self, own: &Peer) -> About {
+    /// Nothing is known of it.
+    pub(crate) const fn unknown() -> Self {
+        Self { sides: Vec::new() }
+    }
+
+    fn about(&self, own: &Peer, action: Action) -> About {
+        if self.sides.is_empty() {
+            return if action == Action::Deny { About::All } else { About::None };
+        }
         let matching: Vec<&Side> = self.sides.iter().filter(|side| own.matches(side)).collect();
         match matching[..] {
             [] => About::None,
@@ -57,7 +66,7 @@ impl Own {
 
     fn settled(&self, rule: &Rule) -> Rule {
         let Some(own) = &rule.own else { return rule.clone() };
-        let peers = match (self.about(own), &rule.peers) {
+        let peers = match (self.about(own, rule.action), &rule.peers) {
             (About::All, peers) => peers.clone(),
             (About::None, _) => Peers::OneOf(Vec::new()),
             (About::Only(family), Peers::Any) => Peers::OneOf(vec![Peer { family: Some(family), ..Peer::default() }]),

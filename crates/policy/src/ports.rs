@@ -49,20 +49,22 @@ impl<'a> NamedPorts<'a> {
         Self(Table::Pod(pod))
     }
 
-    /// Ports by name and protocol, each pair once.
+    /// Ports by name and protocol; those of the same name in the order of their pod.
     #[must_use]
     pub const fn table(ports: &'a [NamedPort]) -> Self {
         Self(Table::Table(ports))
     }
 
-    /// The number for a name.
-    #[must_use]
-    pub fn get(self, name: &str, protocol: IpProtocol) -> Option<u16> {
-        let protocol = protocol.transport()?;
-        match self.0 {
-            Table::Pod(pod) => pod?.named_port(name, protocol),
-            Table::Table(ports) => ports.iter().find(|(n, p, _)| **n == *name && *p == protocol).map(|(_, _, n)| *n),
-        }
+    /// The numbers for a name, in the order of the pod.
+    pub fn all(self, name: &str, protocol: IpProtocol) -> impl Iterator<Item = u16> {
+        let (pod, table) = match self.0 {
+            Table::Pod(pod) => (pod, &[][..]),
+            Table::Table(table) => (None, table),
+        };
+        let of = move |p: Protocol| protocol.transport() == Some(p);
+        let declared = pod.into_iter().flat_map(|pod| &pod.ports);
+        let declared = declared.filter(move |p| of(p.protocol) && p.name.as_deref() == Some(name)).map(|p| p.number);
+        declared.chain(table.iter().filter(move |(n, p, _)| of(*p) && **n == *name).map(|(_, _, number)| *number))
     }
 }
 
@@ -87,25 +89,22 @@ impl<'a> Names<'a> {
 }
 
 impl PortMatch {
-    /// The packets that it matches, as a range of details of its protocol; `None` for a name that the end does not
-    /// have.
-    #[must_use]
-    pub fn range(&self, names: NamedPorts<'_>) -> Option<(IpProtocol, RangeInclusive<u16>)> {
-        let range = match &self.detail {
-            Detail::All => self.protocol.details(),
-            Detail::Range(from, to) => *from..=*to,
-            Detail::Named(name) => {
-                let n = names.get(name, self.protocol)?;
-                n..=n
-            }
+    /// The packets that it matches, as ranges of details of its protocol; none for a name that the end does not have.
+    pub fn ranges(&self, names: NamedPorts<'_>) -> impl Iterator<Item = (IpProtocol, RangeInclusive<u16>)> {
+        let (range, named, most) = match &self.detail {
+            Detail::All => (Some(self.protocol.details()), None, 0),
+            Detail::Range(from, to) => (Some(*from..=*to), None, 0),
+            Detail::Named(name) => (None, Some(name), 1),
+            Detail::EveryNamed(name) => (None, Some(name), usize::MAX),
         };
-        (!range.is_empty()).then_some((self.protocol, range))
+        let named = named.into_iter().flat_map(move |name| names.all(name, self.protocol)).take(most).map(|n| n..=n);
+        range.into_iter().filter(|range| !range.is_empty()).chain(named).map(|range| (self.protocol, range))
     }
 
     /// Whether a packet matches.
     #[must_use]
     pub fn matches(&self, traffic: Traffic, names: NamedPorts<'_>) -> bool {
-        self.protocol == traffic.protocol && self.range(names).is_some_and(|(_, r)| r.contains(&traffic.detail))
+        self.protocol == traffic.protocol && self.ranges(names).any(|(_, r)| r.contains(&traffic.detail))
     }
 }
 
@@ -132,7 +131,7 @@ pub(crate) struct Packets {
 impl Packets {
     fn of(ports: &Ports, names: NamedPorts<'_>) -> Self {
         let mut out = Self { rest: *ports == Ports::Any, listed: BTreeMap::new() };
-        for (protocol, range) in ports.listed().iter().filter_map(|p| p.range(names)) {
+        for (protocol, range) in ports.listed().iter().flat_map(|p| p.ranges(names)) {
             out.listed.entry(protocol).or_default().push(range);
         }
         out
@@ -173,7 +172,7 @@ impl Rule {
     /// The packets from a port that it speaks of.
     pub(crate) fn packets(&self, source_port: u16, names: Names<'_>) -> Packets {
         let mut out = Packets::of(&self.ports, names.destination);
-        for (protocol, range) in self.not_ports.iter().filter_map(|p| p.range(names.destination)) {
+        for (protocol, range) in self.not_ports.iter().flat_map(|p| p.ranges(names.destination)) {
             out.take(protocol, &range);
         }
         if let Ports::OneOf(ports) = &self.source_ports {
@@ -202,7 +201,7 @@ impl Rule {
     pub(crate) fn source_cuts(&self, names: NamedPorts<'_>) -> impl Iterator<Item = u16> {
         let ranges = self.source_ports.listed().iter().chain(&self.not_source_ports);
         let ranges = ranges.filter(|p| p.protocol.transport().is_some());
-        let ranges = ranges.filter_map(move |p| p.range(names)).map(|(_, range)| range);
+        let ranges = ranges.flat_map(move |p| p.ranges(names)).map(|(_, range)| range);
         ranges.flat_map(|r| [Some(*r.start()), r.end().checked_add(1)]).flatten().filter(|cut| *cut != 0)
     }
 }

@@ -308,6 +308,9 @@ pub enum Detail {
     All,
     /// Details from the first to the second, both included.
     Range(u16, u16),
-    /// The port of that name of the pod at this end; matches nothing where there is none.
+    /// The first port of that name of the pod at this end, as Kubernetes looks it up; matches nothing where there is
+    /// none.
     Named(Arc<str>),
+    /// All ports of that name of the pod at this end, as Calico has it.
+    EveryNamed(Arc<str>),
 }

@@ -31,7 +31,7 @@ pub(crate) fn resolve(stack: &Stack, source_port: u16, matched: &[Position], nam
         match &rule.ports {
             Ports::Any => drop(sweep.always.insert(*position)),
             Ports::OneOf(ports) => {
-                for (protocol, range) in ports.iter().filter_map(|p| p.range(names.destination)) {
+                for (protocol, range) in ports.iter().flat_map(|p| p.ranges(names.destination)) {
                     sweep.add(*position, protocol, range);
                 }
             }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tortie_analysis::snapshot::Snapshot;
 use tortie_lint::{Allows, Config, Finding, FindingLine, lint_all};
-use tortie_manifest::{Diagnostic, DiagnosticLine, Disk, Expansion, LoadOptions, Loaded, Severity, judge};
+use tortie_manifest::{Diagnostic, DiagnosticLine, Disk, Expansion, LoadOptions, Loaded, Severity, load};
 
 use self::arguments::{Check, CheckFormat, FailOn};
 use crate::failure::{Failure, Outcome};
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Check) -> Result<Outcome, Failure> {
     }
     let config = levels::read(arguments)?;
     let options = LoadOptions { namespace: arguments.namespace.as_str().into() };
-    let loaded = during(input::READING, || judge(&Disk, &arguments.files, &options));
+    let loaded = during(input::READING, || load(&Disk, &arguments.files, &options));
     let unread: Vec<&Diagnostic> =
         loaded.diagnostics.iter().filter(|d| input::UNREAD.contains(&d.id.as_ref())).collect();
     let found = during("looking for mistakes", || look(&loaded, &config));
@@ -83,10 +83,6 @@ pub(crate) fn run(arguments: &Check) -> Result<Outcome, Failure> {
     }
     if loaded.has_untrusted_policy() {
         terminal::say("mistakes that the API server accepts are looked for when this is mended");
-    } else if loaded.judged() > 0 {
-        terminal::say(
-            "mistakes that API servers accept are not looked for: not every policy here can be evaluated yet",
-        );
     }
     if arguments.output == CheckFormat::Text {
         terminal::say(summary(&loaded, &found, arguments.notes));
@@ -99,12 +95,11 @@ pub(crate) fn run(arguments: &Check) -> Result<Outcome, Failure> {
     Ok(Outcome::findings_if(found.iter().any(|f| f.diagnostic().severity >= least)))
 }
 
-/// All findings, those of the input first. While a policy cannot be trusted, or evaluated, nothing is said of what
-/// policies do.
+/// All findings, those of the input first. While a policy cannot be trusted, nothing is said of what policies do.
 fn look(loaded: &Loaded, config: &Config) -> Vec<Found> {
     let input = loaded.diagnostics.iter().filter(|d| !input::UNREAD.contains(&d.id.as_ref()));
     let mut out: Vec<Found> = input.cloned().map(Found::Input).collect();
-    if loaded.has_untrusted_policy() || loaded.judged() > 0 {
+    if loaded.has_untrusted_policy() {
         return out;
     }
     let snapshot = Snapshot::new(loaded, &Expansion::default());
@@ -123,8 +118,7 @@ fn look(loaded: &Loaded, config: &Config) -> Vec<Found> {
 fn summary(loaded: &Loaded, found: &[Found], notes_shown: bool) -> String {
     let count = |severity| found.iter().filter(|f| f.diagnostic().severity == severity).count();
     let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
-    let read =
-        format!("{}, {}", many(loaded.objects.len() + loaded.judged(), "object"), many(loaded.files.len(), "file"));
+    let read = format!("{}, {}", many(loaded.objects.len(), "object"), many(loaded.files.len(), "file"));
     let told: Vec<String> = [(errors, "error"), (warnings, "warning"), (notes, "note")]
         .into_iter()
         .filter(|(n, _)| *n > 0)

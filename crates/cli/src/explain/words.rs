@@ -88,6 +88,10 @@ fn peer_miss(field: &str, miss: &PeerMiss, peer: &Side, blocks: Option<String>) 
             let labels = pod.map(|p| p.meta.labels.clone()).unwrap_or_default();
             requirements.iter().map(|r| requirement(field, &format!("pod {name}"), r, &labels)).collect()
         }
+        PeerMiss::Expression(asked) => vec![format!("{field} wants {asked}, and {name} is not so")],
+        PeerMiss::NotEndpoints(excluded) => vec![format!("{field} leaves out {excluded}, and {name} is so")],
+        PeerMiss::NotBlocks => vec![format!("{field} leaves out a block that {name}{} lies in", address(peer))],
+        PeerMiss::Family(family) => vec![format!("{field} is about {family}, and {name}{} is not", address(peer))],
         PeerMiss::NamespaceAndPod(namespace, requirements) => {
             let mut lines = peer_miss(field, namespace, peer, None);
             lines.extend(peer_miss(field, &PeerMiss::PodLabels(requirements.clone()), peer, None));
@@ -125,6 +129,8 @@ fn port_miss(miss: &PortMiss) -> String {
             let listed: Vec<String> = listed.iter().map(detail).collect();
             format!("ports lists {} for the protocol, not this one", listed.join(", "))
         }
+        PortMiss::Excluded => "the packet is one of those that the rule leaves out".to_owned(),
+        PortMiss::Source(port) => format!("the rule asks for other source ports than {port}"),
         PortMiss::Unnamed(name) => format!("ports lists `{name}`, and the destination declares no port of that name"),
     }
 }
@@ -134,6 +140,6 @@ fn detail(detail: &Detail) -> String {
         Detail::All => "all".to_owned(),
         Detail::Range(a, b) if a == b => a.to_string(),
         Detail::Range(a, b) => format!("{a}-{b}"),
-        Detail::Named(name) => format!("`{name}`"),
+        Detail::Named(name) | Detail::EveryNamed(name) => format!("`{name}`"),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn representative(namespace: &str, pod: &str) -> EndpointSelector {
     };
     let pods = labels(pod, "[pod with ").unwrap_or_default();
     assert!(pod == "[all pods]" || !pods.is_everything(), "{pod}");
-    EndpointSelector { namespaces, pods }
+    EndpointSelector::pods(namespaces, pods)
 }
 
 fn labels(text: &str, prefix: &str) -> Option<LabelSelector> {

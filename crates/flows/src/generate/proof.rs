@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tortie_connectivity::packets;
 use tortie_model::{Direction, Family, NetworkPolicy, PolicyPeer};
-use tortie_policy::{Delta, Index, NamedPorts, Position, Regions, Side, Stack, Verdict, network_policy};
+use tortie_policy::{Delta, Index, Names, Position, Regions, Side, Stack, Verdict, network_policy};
 
 use super::needs::{Needs, Peer};
 use super::party::Parties;
@@ -100,7 +100,7 @@ fn against_all(
     for (peer, side) in ends {
         let matched = stack.matched(side);
         let allowed = resolved.entry(matched).or_insert_with_key(|matched| {
-            stack.resolve(matched, NamedPorts::NONE).map(|outcome| outcome.verdict == Verdict::Allow)
+            stack.resolve(matched, Names::NONE).map(|outcome| outcome.verdict == Verdict::Allow)
         });
         let needed = needs.packets(party, stack.direction(), *peer);
         if *allowed == needed {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use tortie_analysis::deltas::World;
 use tortie_analysis::observation::Answer;
 use tortie_analysis::question::{Answerer, Question};
 use tortie_analysis::staging::{OutsideHost, Staged};
@@ -26,10 +27,14 @@ pub(crate) fn staged(cluster: &Cluster, outside: &[OutsideHost]) -> Staged {
     let policies = cluster.policies.iter().map(network_policy);
     Staged {
         nodes: cluster.nodes.clone(),
-        namespaces: cluster.namespaces.iter().map(|n| (n.name().clone(), n.clone())).collect(),
-        pods: cluster.pods.iter().map(|p| (PodKey::of(p), p.clone())).collect(),
+        world: World {
+            namespaces: cluster.namespaces.iter().map(|n| (n.name().clone(), n.clone())).collect(),
+            nodes: cluster.nodes.iter().map(|n| (n.meta.name.clone(), n.clone())).collect(),
+            pods: cluster.pods.iter().map(|p| (PodKey::of(p), p.clone())).collect(),
+            policies: policies.map(|p| (p.object.clone(), p)).collect(),
+            ..World::default()
+        },
         services: std::collections::BTreeMap::default(),
-        policies: policies.map(|p| (p.object.clone(), p)).collect(),
         outside: outside.to_vec(),
     }
 }

@@ -75,7 +75,7 @@ fn the_last_of_duplicates_wins_and_both_places_are_named() {
 #[test]
 fn policies_of_other_apis_are_errors_and_other_kinds_notes() {
     let loaded = read(
-        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: g}\n---\napiVersion: v1\nkind: ConfigMap\n---\napiVersion: v1\nkind: ConfigMap\n",
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: g}\n---\napiVersion: v1\nkind: ConfigMap\n---\napiVersion: v1\nkind: ConfigMap\n",
     );
     assert_eq!(ids(&loaded), ["unread-policy", "unknown-kind"]);
     assert!(loaded.has_untrusted_policy());
