@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tortie_model::Traffic;
 use tortie_plan::{AttachmentPoint, Compiler, NodeFacts, Packet, Plan, PodInterface};
-use tortie_policy::{EPHEMERAL_PORT, Index, PodKey, Side};
+use tortie_policy::{Asked, Index, PodKey, Side};
 
 use crate::staging::Staged;
 
@@ -14,7 +13,8 @@ const IMAGINED: &str = "pod";
 
 /// Whether the nodes on the way let a packet through: the one that the source runs on, then the one that the
 /// destination runs on. `plan` gives the plan of a node by name; a node without one lets nothing of its pods through.
-pub fn passes<'p>(plan: impl Fn(&str) -> Option<&'p Plan>, from: &Side, to: &Side, traffic: Traffic) -> bool {
+pub fn passes<'p>(plan: impl Fn(&str) -> Option<&'p Plan>, from: &Side, to: &Side, asked: impl Into<Asked>) -> bool {
+    let Asked { traffic, source_port } = asked.into();
     let (Some(source), Some(destination)) = (from.ip(), to.ip()) else { return false };
     let home = |side: &Side| -> Option<Arc<str>> {
         let of_pod = side.pod().and_then(|p| p.node.clone());
@@ -28,7 +28,6 @@ pub fn passes<'p>(plan: impl Fn(&str) -> Option<&'p Plan>, from: &Side, to: &Sid
             return false;
         }
         let interface = endpoint.map(|e| e.interface.clone());
-        let source_port = EPHEMERAL_PORT;
         plan.evaluate(&Packet { at: point, interface, source, destination, traffic, source_port }).is_allowed()
     };
     // At its own node, a packet is forwarded, or it is for the node itself.
@@ -81,7 +80,7 @@ impl Imagined {
 
     /// Whether a packet gets through all nodes on its way.
     #[must_use]
-    pub fn passes(&self, from: &Side, to: &Side, traffic: Traffic) -> bool {
-        passes(|node| self.nodes.get(node).map(Compiler::current), from, to, traffic)
+    pub fn passes(&self, from: &Side, to: &Side, asked: impl Into<Asked>) -> bool {
+        passes(|node| self.nodes.get(node).map(Compiler::current), from, to, asked)
     }
 }

@@ -447,9 +447,9 @@ mod tests {
         let mut stager = Stager::new(Ground::default());
         let mut objects = ObjectSet { pods: vec![pod("a"), pod("b"), pod("c")], ..ObjectSet::default() };
         let first = stager.stage(&objects).unwrap();
-        let nodes: BTreeSet<_> = first.pods.values().filter_map(|p| p.node.clone()).collect();
+        let nodes: BTreeSet<_> = first.world.pods.values().filter_map(|p| p.node.clone()).collect();
         assert_eq!(nodes.len(), 2);
-        assert_ne!(first.pods[&PodKey::new("web", "a")].node, first.pods[&PodKey::new("web", "b")].node);
+        assert_ne!(first.world.pods[&PodKey::new("web", "a")].node, first.world.pods[&PodKey::new("web", "b")].node);
         assert_eq!(ips(&first, "a").len(), 2, "both families");
         objects.pods.remove(0);
         objects.pods.push(pod("d"));
@@ -493,7 +493,7 @@ mod tests {
     fn an_address_that_is_given_out_cannot_be_claimed() {
         let mut stager = Stager::new(Ground::default());
         let first = stager.stage(&ObjectSet { pods: vec![pod("a")], ..ObjectSet::default() }).unwrap();
-        let taken = first.pods[&PodKey::new("web", "a")].ips.clone();
+        let taken = first.world.pods[&PodKey::new("web", "a")].ips.clone();
         let addresses = [
             (taken[0], "Pod/web/a and Pod/web/b"),
             (first.nodes[0].addresses[1], "Node/node-1 and Pod/web/b"),

@@ -1,11 +1,14 @@
 //! Front end for `policy.networking.k8s.io`: ClusterNetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use tortie_model::{
     ClusterAction, ClusterPeer, ClusterPolicy, ClusterPort, ClusterRule, ClusterTier, IpBlock, LabelSelector,
     ObjectRef, Order, Protocol,
 };
 
+use crate::expression::{Expression, Key};
 use crate::rule::{
     ADMIN_TIER, Action, BASELINE_TIER, BlockSource, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, Policy,
     PortMatch, Ports, Rule,
@@ -74,13 +77,16 @@ const fn is_understood(peer: &ClusterPeer) -> bool {
 
 fn peer(peer: &ClusterPeer) -> Peer {
     match peer {
-        ClusterPeer::Namespaces(namespaces) => Peer::endpoints(EndpointSelector {
-            // As Calico has it: what its network sets hold belongs to their namespace.
-            expression: Some(std::sync::Arc::new(crate::expression::Expression::Has(
-                crate::expression::Key::NamespaceName,
-            ))),
-            ..pods(namespaces, &LabelSelector::everything())
-        }),
+        // As Calico has it: what its network sets hold belongs to their namespace, and a selector that asks only for what
+        // is not there means those of no namespace too.
+        ClusterPeer::Namespaces(namespaces) => {
+            let asked = match namespaces.is_everything() {
+                true => Expression::Has(Key::NamespaceName),
+                false => Expression::True,
+            };
+            let selector = pods(namespaces, &LabelSelector::everything());
+            Peer::endpoints(EndpointSelector { expression: Some(Arc::new(asked)), ..selector })
+        }
         ClusterPeer::Pods { namespaces, pods: selector } => Peer::endpoints(pods(namespaces, selector)),
         ClusterPeer::Networks(nets) => {
             let block = |net: &IpNet| IpBlock::new(*net, []);

@@ -73,8 +73,10 @@ impl EndpointSelector {
         let Some(expression) = &self.expression else { return false };
         let there = match &self.namespaces {
             NamespaceMatch::Named(name) => namespace.is_some_and(|ns| ns.name() == name),
-            NamespaceMatch::Matching(selector) if selector.is_everything() => true,
-            NamespaceMatch::Matching(selector) => namespace.is_some_and(|ns| selector.matches(ns.labels())),
+            NamespaceMatch::Matching(selector) => {
+                // What is in no namespace has no label of one.
+                namespace.map_or_else(|| selector.matches(&Labels::default()), |ns| selector.matches(ns.labels()))
+            }
         };
         there && expression.holds(&SetLabels { labels, namespace })
     }

@@ -5,13 +5,14 @@ use tortie_analysis::passage::Imagined;
 use tortie_analysis::staging::{Ground, Staged, Stager};
 use tortie_manifest::{Expansion, LoadOptions, Loaded, Memory, ObjectSet, Severity, load};
 use tortie_model::{Family, Protocol, Traffic};
-use tortie_policy::{Delta, FlowVerdict, Index, PodKey, Side, network_policy};
+use tortie_policy::{Asked, Delta, FlowVerdict, Index, PodKey, Side, network_policy};
 
 /// A cluster as policies see it, with the plans of its nodes where its pods have addresses.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) index: Index,
     plans: Option<Imagined>,
+    pod_ranges: Vec<ipnet::IpNet>,
 }
 
 /// Reads objects as one list.
@@ -35,7 +36,8 @@ impl Cluster {
         let index = staged.index();
         let mut plans = Imagined::default();
         plans.advance(&staged, &index);
-        Ok(Self { index, plans: Some(plans) })
+        let pod_ranges = staged.nodes.iter().flat_map(|n| n.pod_cidrs.iter().copied()).collect();
+        Ok(Self { index, plans: Some(plans), pod_ranges })
     }
 
     /// A cluster in which no block of addresses means a pod, and every pod has a network of its own.
@@ -47,7 +49,7 @@ impl Cluster {
             Delta::Pod(Box::new(pod))
         });
         let policies = objects.network_policies.iter().map(|np| Delta::Policy(Box::new(network_policy(np))));
-        Self { index: Index::of(namespaces.chain(pods).chain(policies)), plans: None }
+        Self { index: Index::of(namespaces.chain(pods).chain(policies)), plans: None, pod_ranges: Vec::new() }
     }
 
     /// An end by `namespace/name`, or by address.
@@ -65,6 +67,23 @@ impl Cluster {
     pub(crate) fn ask(&self, from: &Side, to: &Side, traffic: &[Traffic]) -> Result<Vec<FlowVerdict>, String> {
         let allowed = self.index.pair(from, to).allowed();
         traffic.iter().map(|traffic| self.ask_one(from, to, *traffic, *allowed.get(*traffic))).collect()
+    }
+
+    /// The answers of engine and plan to a packet from a port; what they disagree in is an error.
+    pub(crate) fn ask_from(&self, from: &Side, to: &Side, asked: Asked) -> Result<FlowVerdict, String> {
+        let verdict = self.index.verdict(from, to, asked);
+        let flow = verdict.is_allowed();
+        // An address that a node's pods could have, and none has, is closed before policy is asked.
+        let is_closed = [from, to].iter().any(|side| {
+            let nobody = side.pod().is_none() && side.node().is_none();
+            nobody && side.ip().is_some_and(|ip| self.pod_ranges.iter().any(|range| range.contains(&ip)))
+        });
+        match &self.plans {
+            Some(plans) if !is_closed && plans.passes(from, to, asked) != flow => {
+                Err(format!("engine {flow}, plan {}", !flow))
+            }
+            _ => Ok(verdict),
+        }
     }
 
     fn ask_one(&self, from: &Side, to: &Side, traffic: Traffic, region: bool) -> Result<FlowVerdict, String> {

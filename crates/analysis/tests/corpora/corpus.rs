@@ -8,10 +8,12 @@ use serde_json::Value;
 use tortie_testkit::corpora;
 
 /// How many answers were compared, and whose.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) engine: usize,
     pub(crate) plan: usize,
+    /// Answers that differ and are known to, by the class of records that they are in.
+    pub(crate) deviations: BTreeMap<&'static str, usize>,
 }
 
 /// What became of a record.
@@ -99,6 +101,9 @@ impl Tally {
                     tally.agree += 1;
                     tally.answers.engine += answers.engine;
                     tally.answers.plan += answers.plan;
+                    for (class, n) in answers.deviations {
+                        *tally.answers.deviations.entry(class).or_default() += n;
+                    }
                     if exceptions.contains_key(id) {
                         tally.stale.push(id.to_owned());
                     }
@@ -125,6 +130,9 @@ impl std::fmt::Display for Tally {
         let Self { suite, agree, answers, .. } = self;
         write!(f, "{suite}: {agree} agree ({} answers), {} excepted", answers.engine, self.excepted.len())?;
         write!(f, ", {} differ, {} out of scope", self.wrong.len(), self.out_of_scope.values().sum::<usize>())?;
+        for (class, n) in &answers.deviations {
+            write!(f, "; {n} answers {class}")?;
+        }
         for (class, n) in &self.out_of_scope {
             write!(f, "; {n} {class}")?;
         }

@@ -49,7 +49,7 @@ fn judge(given: &Value, wanted: &[Wanted<'_>]) -> Finding {
             Err(why) => differences.push(format!("{from} -> {to}: {why}")),
         }
     }
-    Finding::of(Answers { engine: wanted.len(), plan: wanted.len() }, differences)
+    Finding::of(Answers { engine: wanted.len(), plan: wanted.len(), ..Answers::default() }, differences)
 }
 
 /// One record of `npguard-eval`: one flow, and all ports between the two ends.
@@ -71,5 +71,5 @@ pub(crate) fn evaluation(record: &Value) -> Finding {
         }
         Ok(differences)
     };
-    Finding::of(Answers { engine: 2, plan: 0 }, judge().unwrap_or_else(|why| vec![why]))
+    Finding::of(Answers { engine: 2, plan: 0, ..Answers::default() }, judge().unwrap_or_else(|why| vec![why]))
 }

@@ -3,6 +3,7 @@
 //! The suites are not part of this repository: the folder that `TORTIE_CORPORA` names holds them, or `../shared/corpora`
 //! beside the workspace. A record that differs stands in `conformance/exceptions.toml`, with the reason.
 
+mod calico;
 mod cluster;
 mod corpus;
 mod cyclonus;
@@ -19,7 +20,8 @@ use tortie_testkit::{By, decided};
 
 type Suite = (&'static str, fn(&Value) -> Finding);
 
-const SUITES: [Suite; 8] = [
+const SUITES: [Suite; 9] = [
+    ("calico-verdicts", calico::verdicts),
     ("k8s-e2e-netpol", flows::upstream),
     ("cyclonus", cyclonus::step),
     ("recipes", flows::recipe),
@@ -60,9 +62,16 @@ fn public_suites_agree_with_engine_and_plan() {
         // What a suite that is not there would use of the exceptions is not known.
         return;
     }
+    let by_class = tallies.iter().flat_map(|t| t.answers.deviations.keys());
+    let by_class: BTreeSet<String> = by_class.map(|class| (*class).to_owned()).collect();
     let used: BTreeSet<_> = tallies.iter().flat_map(|t| &t.excepted).collect();
+    let unlisted: Vec<_> = by_class.iter().filter(|class| !exceptions.contains_key(*class)).collect();
+    assert!(unlisted.is_empty(), "deviations that conformance/exceptions.toml does not list: {unlisted:?}");
     // Those of the lints are held by the tests of their crate.
-    let unknown: Vec<_> = exceptions.keys().filter(|id| !used.contains(id) && !id.starts_with("lint/")).collect();
+    let unknown: Vec<_> = exceptions
+        .keys()
+        .filter(|id| !used.contains(id) && !by_class.contains(*id) && !id.starts_with("lint/"))
+        .collect();
     assert!(unknown.is_empty(), "exceptions for no record: {unknown:?}");
     let in_scope = used.len() + tallies.iter().map(|t| t.agree).sum::<usize>();
     assert!(used.len() * MOST_EXCEPTED <= in_scope, "{} of {in_scope} records are excepted", used.len());

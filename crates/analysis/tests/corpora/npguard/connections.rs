@@ -46,5 +46,5 @@ pub(crate) fn connections(record: &Value) -> Finding {
     let differing = keys.into_iter().filter(|key| theirs.get(*key) != ours.get(*key));
     let lines = differing
         .map(|key| format!("{:?} -> {:?}: expected {:?}, ours {:?}", key.0, key.1, theirs.get(key), ours.get(key)));
-    Finding::of(Answers { engine: compared, plan: 0 }, lines.collect())
+    Finding::of(Answers { engine: compared, plan: 0, ..Answers::default() }, lines.collect())
 }

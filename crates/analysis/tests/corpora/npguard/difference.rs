@@ -32,5 +32,5 @@ pub(crate) fn difference(record: &Value) -> Finding {
             lines.push(format!("{:?} -> {:?}: expected {said:?}, ours {changed:?}", key.0, key.1));
         }
     }
-    Finding::of(Answers { engine: keys.len(), plan: 0 }, lines)
+    Finding::of(Answers { engine: keys.len(), plan: 0, ..Answers::default() }, lines)
 }

@@ -129,5 +129,5 @@ pub(crate) fn explanation(record: &Value) -> Finding {
             }
         }
     }
-    Finding::of(Answers { engine: compared, plan: 0 }, lines)
+    Finding::of(Answers { engine: compared, plan: 0, ..Answers::default() }, lines)
 }
