@@ -34,7 +34,7 @@ impl Asked<'_> {
 
     /// Whether the packet shall pass; `None` where it is not this node that is asked.
     fn expected(&self, hook: Hook, tiered: bool) -> Option<bool> {
-        let Flow { from, to, traffic } = self.flow;
+        let Flow { from, to, traffic, .. } = self.flow;
         let verdict = self.index.verdict(&self.index.address_side(from), &self.index.address_side(to), traffic);
         if verdict.shortcut == Some(Shortcut::LocalNode) {
             return None;
@@ -53,7 +53,7 @@ impl Asked<'_> {
 
     /// A dropped packet's record names the rule by which the engine denies it.
     fn check_record(&self, run: &Run) {
-        let Flow { from, to, traffic } = self.flow;
+        let Flow { from, to, traffic, .. } = self.flow;
         let [Ok(prefix)] = run.logged.iter().map(|l| l.parse::<Prefix>()).collect::<Vec<_>>()[..] else {
             panic!("{:?}", run.logged)
         };

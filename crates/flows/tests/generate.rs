@@ -88,7 +88,7 @@ fn what_was_recorded_is_allowed_and_nothing_that_was_not() {
         for flow in &recorded {
             let mut near = *flow;
             near.traffic.detail ^= 1;
-            others.extend([near, Flow { from: flow.to, to: flow.from, traffic: flow.traffic }]);
+            others.extend([near, Flow::new(flow.to, flow.from, flow.traffic)]);
             others.extend(
                 recorded
                     .iter()

@@ -21,7 +21,7 @@ fn options(rng: &mut Rng) -> Options {
 fn ask(judges: &Judges<'_>, rng: &mut Rng, cluster: &Cluster, case: &str, coverage: &mut Coverage) {
     for _ in 0..FLOWS {
         let flow = random::flow(rng, cluster);
-        let Flow { from, to, traffic } = flow;
+        let Flow { from, to, traffic, .. } = flow;
         let more = random::traffic(rng, Family::of(from));
         let case = || format!("{case}\n{cluster}");
         let halves = judges.ask(from, to, &[traffic, more], &case);

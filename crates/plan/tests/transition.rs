@@ -358,7 +358,7 @@ fn a_profile_that_is_left_and_entered_at_once_judges_for_both() {
         let peer = build::ip("10.244.2.2");
         let flow = |rng: &mut Rng| {
             let port = *rng.pick(&[80, 81, 82]);
-            Flow { from: peer, to: peer, traffic: Traffic::port(Protocol::Tcp, port) }
+            Flow::new(peer, peer, Traffic::port(Protocol::Tcp, port))
         };
         pass(&mut compiler, (&old, &new), &mut rng, (400, &flow), &mut seen, &format!("seed {seed}"));
     }
@@ -389,7 +389,7 @@ fn a_block_that_changes_leaves_no_gap() {
         let flow = |rng: &mut Rng| {
             let peer = build::ip(rng.pick::<&str>(&["203.0.113.1", "203.0.113.70", "203.0.113.200", "203.0.5.5"]));
             let traffic = Traffic::port(Protocol::Tcp, *rng.pick(&[80, 81]));
-            Flow { from: peer, to: peer, traffic }
+            Flow::new(peer, peer, traffic)
         };
         pass(&mut compiler, (&old, &new), &mut rng, (60, &flow), &mut seen, &format!("seed {seed}"));
     }

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use tortie_model::{Labels, Namespace, NetworkPolicy, Node, PeerRule, Pod, PolicyPeer, PortSpec, Traffic};
-use tortie_policy::{Delta, Index, PodKey, Policy, Tier, network_policy};
+use tortie_model::{
+    ClusterPolicy, EndpointSlice, Kind, Meta, Namespace, NetworkPolicy, Node, ObjectRef, Pod, Traffic, calico,
+};
+use tortie_policy::{
+    Asked, Delta, EPHEMERAL_PORT, Index, PodKey, Policy, Tier, calico_policy, calico_tier, cluster_policy,
+    network_policy,
+};
 
 /// A cluster as lists of objects. Shown, it is what a failing test needs, close to how one would write it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,7 +22,17 @@ pub struct Cluster {
     pub pods: Vec<Pod>,
     /// NetworkPolicies.
     pub policies: Vec<NetworkPolicy>,
-    /// Tiers, besides `default`.
+    /// Calico's policies.
+    pub calico: Vec<calico::Policy>,
+    /// Calico's tiers, besides those that are always there.
+    pub calico_tiers: Vec<calico::Tier>,
+    /// Sets of addresses.
+    pub network_sets: Vec<calico::NetworkSet>,
+    /// Addresses behind Services.
+    pub endpoint_slices: Vec<EndpointSlice>,
+    /// Cluster policies.
+    pub cluster_policies: Vec<ClusterPolicy>,
+    /// Tiers in the engine's own form. The reference knows nothing of them.
     pub tiers: Vec<Tier>,
     /// Policies in the engine's own form, with tiers and every action. The reference knows nothing of them.
     pub tiered: Vec<Policy>,
@@ -31,8 +46,12 @@ impl Cluster {
         out.extend(self.namespaces.iter().cloned().map(Delta::Namespace));
         out.extend(self.nodes.iter().cloned().map(Delta::Node));
         out.extend(self.pods.iter().cloned().map(|p| Delta::Pod(Box::new(p))));
-        out.extend(self.tiers.iter().cloned().map(Delta::Tier));
+        out.extend(self.network_sets.iter().cloned().map(|s| Delta::NetworkSet(Box::new(s))));
+        out.extend(self.endpoint_slices.iter().cloned().map(|s| Delta::EndpointSlice(Box::new(s))));
+        out.extend(self.calico_tiers.iter().map(calico_tier).chain(self.tiers.iter().cloned()).map(Delta::Tier));
         out.extend(self.policies.iter().map(|p| Delta::Policy(Box::new(network_policy(p)))));
+        out.extend(self.calico.iter().filter_map(calico_policy).map(|p| Delta::Policy(Box::new(p))));
+        out.extend(self.cluster_policies.iter().map(|p| Delta::Policy(Box::new(cluster_policy(p)))));
         out.extend(self.tiered.iter().cloned().map(|p| Delta::Policy(Box::new(p))));
         out
     }
@@ -48,23 +67,50 @@ impl Cluster {
         let gone = |pod: &Pod| !next.pods.iter().any(|p| PodKey::of(p) == PodKey::of(pod));
         let removed = |p: &Pod| Delta::PodRemoved { key: PodKey::of(p), uid: p.meta.uid.clone() };
         out.extend(self.pods.iter().filter(|p| gone(p)).map(removed));
-        let gone = |tier: &Tier| !next.tiers.iter().any(|t| t.name == tier.name);
-        out.extend(self.tiers.iter().filter(|t| gone(t)).map(|t| Delta::TierRemoved(t.name.clone())));
         let (old, new) = (self.deltas(), next.deltas());
-        let object = |delta: &Delta| match delta {
-            Delta::Policy(policy) => Some(policy.object.clone()),
-            _ => None,
-        };
-        let stays = |delta: &Delta| new.iter().any(|n| object(n) == object(delta));
-        out.extend(old.iter().filter(|d| !stays(d)).filter_map(object).map(Delta::PolicyRemoved));
+        let removals = |deltas: &[Delta]| deltas.iter().filter_map(removal).collect::<Vec<_>>();
+        let stays = removals(&new);
+        out.extend(removals(&old).into_iter().filter(|removal| !stays.contains(removal)));
         out.extend(new.into_iter().filter(|delta| !old.contains(delta)));
         out
+    }
+
+    /// Whether it holds anything of the APIs besides NetworkPolicy.
+    #[must_use]
+    pub fn is_of_three_apis(&self) -> bool {
+        !(self.calico.is_empty()
+            && self.calico_tiers.is_empty()
+            && self.network_sets.is_empty()
+            && self.endpoint_slices.is_empty()
+            && self.cluster_policies.is_empty())
     }
 
     /// The engine's index of the cluster.
     #[must_use]
     pub fn index(&self) -> Index {
         Index::of(self.deltas())
+    }
+}
+
+/// The change that takes back one that tells of a policy or of what policies refer to.
+fn removal(delta: &Delta) -> Option<Delta> {
+    Some(match delta {
+        Delta::Policy(policy) => Delta::PolicyRemoved(policy.object.clone()),
+        Delta::Tier(tier) => Delta::TierRemoved(tier.name.clone()),
+        Delta::NetworkSet(set) => Delta::NetworkSetRemoved(set_name(&set.meta)),
+        Delta::EndpointSlice(slice) => {
+            let Meta { namespace, name, .. } = &slice.meta;
+            Delta::EndpointSliceRemoved(ObjectRef::namespaced(Kind::EndpointSlice, namespace, name))
+        }
+        _ => return None,
+    })
+}
+
+fn set_name(meta: &Meta) -> ObjectRef {
+    if meta.namespace.is_empty() {
+        ObjectRef::cluster(Kind::GlobalNetworkSet, &meta.name)
+    } else {
+        ObjectRef::namespaced(Kind::NetworkSet, &meta.namespace, &meta.name)
     }
 }
 
@@ -77,85 +123,30 @@ pub struct Flow {
     pub to: IpAddr,
     /// Protocol and port.
     pub traffic: Traffic,
+    /// Source port, for protocols that have ports.
+    pub source_port: u16,
+}
+
+impl Flow {
+    /// A packet from a port that a client would choose.
+    #[must_use]
+    pub const fn new(from: IpAddr, to: IpAddr, traffic: Traffic) -> Self {
+        Self { from, to, traffic, source_port: EPHEMERAL_PORT }
+    }
+
+    /// The same as the engine is asked.
+    #[must_use]
+    pub const fn asked(self) -> Asked {
+        Asked { traffic: self.traffic, source_port: self.source_port }
+    }
 }
 
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {} {}", self.from, self.to, self.traffic)
-    }
-}
-
-impl fmt::Display for Cluster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ns in &self.namespaces {
-            writeln!(f, "namespace {} {}", ns.name(), Pairs(ns.labels()))?;
-        }
-        for node in &self.nodes {
-            writeln!(f, "node {} {:?}", node.meta.name, node.addresses)?;
-        }
-        for pod in &self.pods {
-            write!(f, "pod {} uid {} on {}", pod.key(), pod.meta.uid, pod.node.as_deref().unwrap_or("-"))?;
-            write!(f, " {} {:?} {:?}", Pairs(&pod.meta.labels), pod.ips, pod.phase)?;
-            for port in &pod.ports {
-                write!(f, " {}={}/{}", port.name.as_deref().unwrap_or("-"), port.number, port.protocol)?;
-            }
-            writeln!(f, "{}", if pod.host_network { " hostNetwork" } else { "" })?;
-        }
-        for policy in &self.policies {
-            writeln!(f, "NetworkPolicy {}/{}: {}", policy.meta.namespace, policy.meta.name, policy.pod_selector)?;
-            for (name, rules) in [("ingress", &policy.ingress), ("egress", &policy.egress)] {
-                let Some(rules) = rules else { continue };
-                writeln!(f, "  {name}:{}", if rules.is_empty() { " []" } else { "" })?;
-                for rule in rules {
-                    writeln!(f, "  - {}", Shown(rule))?;
-                }
-            }
-        }
-        for tier in &self.tiers {
-            writeln!(f, "tier {} order {:?} end {:?}", tier.name, tier.order.get(), tier.end)?;
-        }
-        for policy in &self.tiered {
-            writeln!(f, "policy {policy:?}")?;
+        write!(f, "{} -> {} {}", self.from, self.to, self.traffic)?;
+        if self.source_port != EPHEMERAL_PORT {
+            write!(f, " from port {}", self.source_port)?;
         }
         Ok(())
-    }
-}
-
-struct Pairs<'a>(&'a Labels);
-
-impl fmt::Display for Pairs<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter()).finish()
-    }
-}
-
-struct Shown<'a>(&'a PeerRule);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("peers [")?;
-        for (i, peer) in self.0.peers.iter().enumerate() {
-            f.write_str(if i == 0 { "" } else { "; " })?;
-            match peer {
-                PolicyPeer::PodsHere(pods) => write!(f, "pods {pods}")?,
-                PolicyPeer::Pods { namespaces, pods } => {
-                    write!(f, "namespaces {namespaces}")?;
-                    if let Some(pods) = pods {
-                        write!(f, " pods {pods}")?;
-                    }
-                }
-                PolicyPeer::IpBlock(block) => write!(f, "block {block}")?,
-            }
-        }
-        f.write_str("] ports [")?;
-        for (i, port) in self.0.ports.iter().enumerate() {
-            f.write_str(if i == 0 { "" } else { "; " })?;
-            match &port.port {
-                PortSpec::All => write!(f, "{}", port.protocol)?,
-                PortSpec::Range(from, to) => write!(f, "{from}-{to}/{}", port.protocol)?,
-                PortSpec::Named(name) => write!(f, "{name}/{}", port.protocol)?,
-            }
-        }
-        f.write_str("]")
     }
 }

@@ -12,8 +12,11 @@ mod decided;
 pub mod random;
 pub mod reference;
 mod rng;
+mod show;
+mod shrink;
 pub mod small;
 
 pub use cluster::{Cluster, Flow};
 pub use decided::{By, decided};
 pub use rng::Rng;
+pub use shrink::smallest;

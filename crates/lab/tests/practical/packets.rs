@@ -84,7 +84,7 @@ pub(crate) fn ask(
             for probe in probes(to) {
                 let question = question(&index, from, to, probe);
                 let traffic = question.answerers[0].traffic;
-                let wanted = reference::decide(cluster, Flow { from: from.ip, to: to.ip, traffic }).is_allowed();
+                let wanted = reference::decide(cluster, Flow::new(from.ip, to.ip, traffic)).is_allowed();
                 if !(wanted && nobody_listens(cluster, to, traffic)) {
                     asked.push((question, wanted));
                 }

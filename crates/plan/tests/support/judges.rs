@@ -58,7 +58,7 @@ impl Judges<'_> {
         let pair = self.index.pair(&source, &destination);
         let with_reference = self.cluster.tiered.is_empty();
         let decide = |traffic: &Traffic| {
-            let flow = Flow { from, to, traffic: *traffic };
+            let flow = Flow::new(from, to, *traffic);
             let case = || format!("{flow} in {}", case());
             let verdict = self.index.verdict(&source, &destination, *traffic);
             let halves = Halves { egress: verdict.egress.is_allowed(), ingress: verdict.ingress.is_allowed() };

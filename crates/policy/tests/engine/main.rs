@@ -1,6 +1,7 @@
 //! The engine from outside: clusters in, verdicts out.
 
 mod addresses;
+mod apis;
 mod deltas;
 mod nearest;
 mod reference;

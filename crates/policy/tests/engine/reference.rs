@@ -44,7 +44,7 @@ fn tiers_decide_alike_one_packet_at_a_time_and_all_at_once() {
         let cluster = random::tiered_cluster(&mut rng);
         let index = cluster.index();
         for _ in 0..FLOWS {
-            let Flow { from, to, traffic } = random::flow(&mut rng, &cluster);
+            let Flow { from, to, traffic, .. } = random::flow(&mut rng, &cluster);
             let (from, to) = (index.address_side(from), index.address_side(to));
             let verdict = index.verdict(&from, &to, traffic);
             let pair = index.pair(&from, &to);

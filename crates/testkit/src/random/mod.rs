@@ -1,5 +1,9 @@
 //! Random clusters, changes and flows, from alphabets so small that rules match often.
 
+mod apis;
+mod calico;
+mod clusterpolicy;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -8,6 +12,8 @@ use tortie_model::{
     PeerRule, Phase, Pod, PolicyPeer, PolicyPort, PortSpec, Protocol, Requirement, Traffic,
 };
 use tortie_policy::{Action, EndAction, Order, Peers, Policy, Ports, Rule, Tier, network_policy};
+
+pub use apis::{detailed_flow, three_apis};
 
 use crate::Rng;
 use crate::build;
@@ -304,6 +310,7 @@ fn change(rng: &mut Rng, cluster: &mut Cluster) {
     match rng.below(100) {
         0..45 => change_pods(rng, cluster),
         45..58 => change_namespaces(rng, cluster),
+        58..100 if cluster.is_of_three_apis() && rng.chance(80) => apis::change(rng, cluster),
         58..70 if !cluster.tiers.is_empty() => change_tiers(rng, cluster),
         _ => change_policies(rng, cluster),
     }
@@ -391,7 +398,7 @@ fn change_tiers(rng: &mut Rng, cluster: &mut Cluster) {
 pub fn flow(rng: &mut Rng, cluster: &Cluster) -> Flow {
     let from = address(rng, cluster, None);
     let to = address(rng, cluster, Some(Family::of(from)));
-    Flow { from, to, traffic: traffic(rng, Family::of(from)) }
+    Flow::new(from, to, traffic(rng, Family::of(from)))
 }
 
 /// An address that may be anybody's.

@@ -1,0 +1,226 @@
+//! Clusters in which policies of all three APIs meet, with what they refer to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tortie_model::calico::{NetworkSet, Tier};
+use tortie_model::{Endpoint, EndpointPort, EndpointSlice, Family, Labels, Meta, Order, Traffic};
+
+use super::{BLOCKS, LABELS, NAMESPACES, PORTS, calico, clusterpolicy, labels, policies, protocol};
+use crate::Rng;
+use crate::cluster::{Cluster, Flow};
+
+/// Names of service accounts; one that nobody defines among them.
+pub(super) const ACCOUNTS: [&str; 3] = ["default", "runner", "builder"];
+/// A label of service accounts.
+pub(super) const ROLE: (&str, [&str; 2]) = ("role", ["reader", "writer"]);
+/// Names of Services.
+pub(super) const SERVICES: [&str; 2] = ["front", "store"];
+/// Tiers besides those that are always there; the last never exists.
+pub(super) const TIERS: [&str; 4] = ["early", "tied", "zlate", "missing"];
+
+/// A cluster with NetworkPolicies, Calico's policies and cluster policies, and with all that these refer to: tiers, sets
+/// of addresses, Services, service accounts, labelled nodes.
+#[must_use]
+pub fn three_apis(rng: &mut Rng) -> Cluster {
+    let mut out = super::cluster(rng);
+    out.policies = policies(rng, 0, 3);
+    for namespace in &mut out.namespaces {
+        *namespace = namespace.with_accounts(accounts(rng));
+    }
+    for node in &mut out.nodes {
+        node.meta.labels = labels(rng);
+    }
+    for pod in &mut out.pods {
+        settle(rng, pod);
+    }
+    out.calico_tiers = unique(tiers(rng), |t| t.meta.name.clone());
+    out.network_sets = unique(rng.several(0, 4, |rng| set(rng, &out)), |s| s.meta.clone_name());
+    out.endpoint_slices = unique(rng.several(0, 4, |rng| slice(rng, &out)), |s| s.meta.clone_name());
+    out.calico = unique(rng.several(1, 6, calico::policy), |p| p.meta.clone_name());
+    out.cluster_policies = unique(rng.several(0, 3, clusterpolicy::policy), |p| (p.kind, p.meta.name.clone()));
+    out
+}
+
+trait Named {
+    fn clone_name(&self) -> (Arc<str>, Arc<str>);
+}
+
+impl Named for Meta {
+    fn clone_name(&self) -> (Arc<str>, Arc<str>) {
+        (self.namespace.clone(), self.name.clone())
+    }
+}
+
+fn unique<T, K: Ord>(mut items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.retain(|item| seen.insert(key(item)));
+    items
+}
+
+/// Gives a pod an account, and now and then labels to which it has no right.
+fn settle(rng: &mut Rng, pod: &mut tortie_model::Pod) {
+    pod.service_account = (*rng.pick(&ACCOUNTS)).into();
+    if rng.chance(10) {
+        pod.meta.labels = stolen(rng, &pod.meta.labels);
+    }
+}
+
+fn stolen(rng: &mut Rng, labels: &Labels) -> Labels {
+    let (key, value) = *rng.pick(&[("pcns.env", "x"), ("pcns.app", "web"), ("pcsa.role", "writer")]);
+    labels.with(key, value)
+}
+
+fn accounts(rng: &mut Rng) -> Arc<BTreeMap<Arc<str>, Labels>> {
+    let defined = ACCOUNTS.iter().take(2).map(|name| {
+        let labels = match rng.below(3) {
+            0 => Labels::default(),
+            n => [(ROLE.0, ROLE.1[n - 1])].into_iter().collect(),
+        };
+        (Arc::from(*name), labels)
+    });
+    Arc::new(defined.collect())
+}
+
+fn tiers(rng: &mut Rng) -> Vec<Tier> {
+    rng.several(0, 3, |rng| Tier {
+        meta: Meta { name: (*rng.pick(&TIERS[..3])).into(), ..Meta::default() },
+        order: match rng.below(100) {
+            0..10 => Order::NONE,
+            10..40 => Order::new(1e6),
+            40..55 => Order::new(1e3),
+            55..65 => Order::new(1e7),
+            65..80 => Order::new(-2.5),
+            _ => Order::new(2e6),
+        },
+        passes: rng.chance(55),
+    })
+}
+
+/// Addresses with labels: blocks, and addresses of pods.
+fn set(rng: &mut Rng, cluster: &Cluster) -> NetworkSet {
+    let pods = addresses(cluster);
+    let mut own = labels(rng);
+    if rng.chance(15) {
+        own = stolen(rng, &own);
+    }
+    NetworkSet {
+        meta: Meta {
+            namespace: if rng.chance(50) { "".into() } else { (*rng.pick(&NAMESPACES)).into() },
+            name: format!("set{}", rng.below(4)).into(),
+            labels: own,
+            ..Meta::default()
+        },
+        nets: rng.several(0, 4, |rng| match rng.below(2) {
+            0 if !pods.is_empty() => IpNet::from(*rng.pick(&pods)),
+            _ => net(rng),
+        }),
+    }
+}
+
+/// One of the blocks that rules speak of.
+pub(super) fn net(rng: &mut Rng) -> IpNet {
+    rng.pick(&BLOCKS).parse().expect("a CIDR")
+}
+
+fn addresses(cluster: &Cluster) -> Vec<IpAddr> {
+    cluster.pods.iter().flat_map(|p| p.ips.iter().copied()).collect()
+}
+
+fn slice(rng: &mut Rng, cluster: &Cluster) -> EndpointSlice {
+    let mut known = addresses(cluster);
+    known.extend(["203.0.113.5", "2001:db8::1"].map(crate::build::ip));
+    EndpointSlice {
+        meta: Meta {
+            namespace: (*rng.pick(&NAMESPACES)).into(),
+            name: format!("slice{}", rng.below(4)).into(),
+            ..Meta::default()
+        },
+        service: rng.maybe(95, |rng| (*rng.pick(&SERVICES)).into()),
+        endpoints: rng.several(0, 5, |rng| Endpoint {
+            addresses: vec![*rng.pick(&known)],
+            ready: rng.chance(70),
+            pod: None,
+        }),
+        ports: rng.several(0, 4, |rng| EndpointPort {
+            name: "".into(),
+            protocol: protocol(rng),
+            port: rng.maybe(90, |rng| *rng.pick(&PORTS)),
+        }),
+    }
+}
+
+/// A packet as [`super::flow`] makes them, from more ports and with more messages of ICMP.
+#[must_use]
+pub fn detailed_flow(rng: &mut Rng, cluster: &Cluster) -> Flow {
+    let mut flow = super::flow(rng, cluster);
+    let family = Family::of(flow.from);
+    if rng.chance(35) {
+        flow.source_port = *rng.pick(&PORTS);
+    }
+    if rng.chance(6) {
+        let (kind, code) = *rng.pick(&[(8, 0), (3, 1), (3, 4), (128, 0), (0, 0)]);
+        // Either ICMP in either family: nothing forbids to send it.
+        flow.traffic = Traffic::icmp(*rng.pick(&[family, Family::V4, Family::V6]), kind, code);
+    }
+    flow
+}
+
+/// One change of what only these clusters hold.
+pub(super) fn change(rng: &mut Rng, cluster: &mut Cluster) {
+    match rng.below(100) {
+        0..35 => {
+            let new = calico::policy(rng);
+            replace(rng, &mut cluster.calico, new, |p| p.meta.clone_name());
+        }
+        35..50 => {
+            let new = clusterpolicy::policy(rng);
+            replace(rng, &mut cluster.cluster_policies, new, |p| (p.kind, p.meta.name.clone()));
+        }
+        50..63 => {
+            let new = set(rng, cluster);
+            replace(rng, &mut cluster.network_sets, new, |s| s.meta.clone_name());
+        }
+        63..76 => {
+            let new = slice(rng, cluster);
+            replace(rng, &mut cluster.endpoint_slices, new, |s| s.meta.clone_name());
+        }
+        76..86 => {
+            let new = tiers(rng).pop();
+            match new {
+                Some(new) => replace(rng, &mut cluster.calico_tiers, new, |t| t.meta.name.clone()),
+                None => cluster.calico_tiers.clear(),
+            }
+        }
+        86..92 => {
+            let i = rng.below(cluster.nodes.len());
+            cluster.nodes[i].meta.labels = labels(rng);
+        }
+        92..96 if !cluster.pods.is_empty() => {
+            let i = rng.below(cluster.pods.len());
+            settle(rng, &mut cluster.pods[i]);
+        }
+        _ => {
+            if let Some(namespace) = cluster.namespaces.first_mut() {
+                *namespace = namespace.with_accounts(accounts(rng));
+            }
+        }
+    }
+}
+
+/// Puts an item in the place of its namesake, or takes one away.
+fn replace<T, K: PartialEq>(rng: &mut Rng, items: &mut Vec<T>, new: T, key: impl Fn(&T) -> K) {
+    if !items.is_empty() && rng.chance(35) {
+        items.remove(rng.below(items.len()));
+        return;
+    }
+    items.retain(|item| key(item) != key(&new));
+    items.push(new);
+}
+
+/// Keys that stand for labels of pods, with their values.
+pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    LABELS.iter().map(|(key, values)| (*key, &values[..]))
+}
