@@ -45,7 +45,11 @@ fn an_index_that_was_changed_is_the_index_of_what_is_there() {
     let (mut changes, mut silent) = (0, 0);
     for seed in 0..SEQUENCES {
         let mut rng = Rng::new(seed);
-        let mut cluster = if rng.chance(50) { random::cluster(&mut rng) } else { random::tiered_cluster(&mut rng) };
+        let mut cluster = match rng.below(4) {
+            0 => random::cluster(&mut rng),
+            1 => random::tiered_cluster(&mut rng),
+            _ => random::three_apis(&mut rng),
+        };
         let mut index = cluster.index();
         for step in 0..STEPS {
             let mut next = random::changed(&mut rng, &cluster);

@@ -6,7 +6,7 @@ use tortie_model::calico::{Class, Entity, Icmp, Policy, Rule, ServiceMatch};
 use tortie_model::{Direction, Family, Pod, PortSpec, Protocol};
 
 use super::labels::{Endpoint, Of, acts_as, endpoints_at, holds, of_pod};
-use super::transport;
+use super::{pod_at, transport};
 use crate::cluster::{Cluster, Flow};
 
 /// The rules of a policy for a direction of a pod, when it governs it. What hosts are asked before tracking or NAT is
@@ -80,12 +80,11 @@ fn entity_matches(
     let excluded =
         |endpoint: &Endpoint<'_>| entity.not_selector.as_ref().is_some_and(|s| holds(s, Of::Endpoint, endpoint));
 
-    let accounts = entity.service_accounts.as_ref();
-    let selects = entity.selector.is_some()
-        || entity.namespaces.is_some()
-        || accounts.is_some_and(|a| !a.names.is_empty() || a.selector.is_some());
+    // Service accounts of which neither names nor labels are written are not written.
+    let accounts = entity.service_accounts.as_ref().is_some_and(|a| !a.names.is_empty() || a.selector.is_some());
+    let selects = entity.selector.is_some() || entity.namespaces.is_some() || accounts;
     // As soon as anything is selected in a policy of a namespace, the end is limited to that namespace.
-    let limited = !policy.meta.namespace.is_empty() && (entity.not_selector.is_some() || accounts.is_some());
+    let limited = !policy.meta.namespace.is_empty() && entity.not_selector.is_some();
     let positive = selects || limited;
     let member = |endpoint: &Endpoint<'_>| {
         !positive || of_namespace(endpoint) && of_accounts(endpoint) && by_selector(endpoint) && !excluded(endpoint)
@@ -97,8 +96,8 @@ fn entity_matches(
         port.is_some_and(|(protocol, number)| match spec {
             PortSpec::All => true,
             PortSpec::Range(first, last) => *first <= number && number <= *last,
-            // The port of that name of an endpoint that is selected.
-            PortSpec::Named(name) => here.iter().filter(|e| member(e)).filter_map(|e| e.pod).any(|pod| {
+            // "Resolves on the pod that owns the address": whatever else selects that address.
+            PortSpec::Named(name) => pod_at(cluster, ip).is_some_and(|pod| {
                 pod.ports.iter().any(|p| p.name.as_ref() == Some(name) && p.protocol == protocol && p.number == number)
             }),
         })
