@@ -2,10 +2,13 @@
 
 use tortie_model::Direction;
 use tortie_policy::{By, Half, Index, Outcome, RuleRef, Side, Verdict};
-use tortie_testkit::reference::{self, Decision, RuleName};
+use tortie_testkit::coverage::Coverage;
+use tortie_testkit::reference::{self, Decision, Decisions, RuleName};
 use tortie_testkit::{Cluster, Flow, Rng, random, smallest};
 
 const FLOWS: usize = 12;
+/// Differences to cut down and show, at most.
+const SHOWN: usize = 5;
 
 /// Clusters to play; `TORTIE_CLUSTERS` asks for more.
 fn clusters() -> u64 {
@@ -34,7 +37,8 @@ fn among_all(half: &Half, peer: &Side, flow: Flow, names: tortie_policy::Names<'
     half.stack.resolve_from(flow.source_port, &matched, names).get(flow.traffic).clone()
 }
 
-fn compare(index: &Index, cluster: &Cluster, flow: Flow) -> Result<(), String> {
+/// Compares one packet; what the reference says, when the engine says the same.
+fn compare(index: &Index, cluster: &Cluster, flow: Flow) -> Result<Decisions, String> {
     let expected = reference::explain(cluster, flow);
     let (from, to) = (index.address_side(flow.from), index.address_side(flow.to));
     let verdict = index.verdict(&from, &to, flow.asked());
@@ -51,25 +55,31 @@ fn compare(index: &Index, cluster: &Cluster, flow: Flow) -> Result<(), String> {
             return Err(format!("{direction}: among all packets {all:?}\n  one at a time {:?}", half.outcome));
         }
     }
-    Ok(())
+    Ok(expected)
 }
 
 #[test]
 fn the_engine_says_what_the_texts_of_three_apis_say() {
-    let mut different = 0;
+    let (mut different, mut coverage) = (0, Coverage::of_three_apis());
     for seed in 0..clusters() {
         let mut rng = Rng::new(seed);
         let cluster = random::three_apis(&mut rng);
         let index = cluster.index();
         for _ in 0..FLOWS {
             let flow = random::detailed_flow(&mut rng, &cluster);
-            if compare(&index, &cluster, flow).is_err() {
+            if let Ok(decisions) = compare(&index, &cluster, flow) {
+                coverage.count_decisions(&cluster, flow, &decisions);
+            } else {
                 different += 1;
+                if different > SHOWN {
+                    continue;
+                }
                 let small = smallest(&cluster, |c| compare(&c.index(), c, flow).is_err());
                 let difference = compare(&small.index(), &small, flow).expect_err("it is what fails");
                 println!("seed {seed}: {flow}\n  {difference}\n{small}");
             }
         }
     }
-    assert_eq!(different, 0);
+    coverage.print_and_hold();
+    assert_eq!(different, 0, "cases differ; see above");
 }

@@ -39,7 +39,7 @@ pub fn three_apis(rng: &mut Rng) -> Cluster {
     out.calico_tiers = unique(tiers(rng), |t| t.meta.name.clone());
     out.network_sets = unique(rng.several(0, 4, |rng| set(rng, &out)), |s| s.meta.clone_name());
     out.endpoint_slices = unique(rng.several(0, 4, |rng| slice(rng, &out)), |s| s.meta.clone_name());
-    out.calico = unique(rng.several(1, 6, calico::policy), |p| p.meta.clone_name());
+    out.calico = unique(rng.several(2, 8, calico::policy), |p| p.meta.clone_name());
     out.cluster_policies = unique(rng.several(0, 3, clusterpolicy::policy), |p| (p.kind, p.meta.name.clone()));
     out
 }
@@ -156,6 +156,10 @@ fn slice(rng: &mut Rng, cluster: &Cluster) -> EndpointSlice {
 #[must_use]
 pub fn detailed_flow(rng: &mut Rng, cluster: &Cluster) -> Flow {
     let mut flow = super::flow(rng, cluster);
+    // What a pod says to itself tells little of policies.
+    if flow.from == flow.to {
+        flow = super::flow(rng, cluster);
+    }
     let family = Family::of(flow.from);
     if rng.chance(35) {
         flow.source_port = *rng.pick(&PORTS);

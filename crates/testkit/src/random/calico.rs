@@ -18,7 +18,7 @@ pub(super) const NAMES: [&str; 5] = ["allow", "allow-web", "allow.x", "allow0", 
 pub(super) fn policy(rng: &mut Rng) -> Policy {
     let namespace: Arc<str> = if rng.chance(45) { "".into() } else { (*rng.pick(&NAMESPACES)).into() };
     let global = namespace.is_empty();
-    let rules = |rng: &mut Rng, direction| rng.several(0, 4, |rng| rule(rng, &namespace, direction));
+    let rules = |rng: &mut Rng, direction| rng.several(0, 5, |rng| rule(rng, &namespace, direction));
     let ingress = rng.maybe(70, |rng| rules(rng, Direction::Ingress));
     let egress = rng.maybe(if ingress.is_none() { 100 } else { 50 }, |rng| rules(rng, Direction::Egress));
     Policy {
@@ -29,9 +29,9 @@ pub(super) fn policy(rng: &mut Rng) -> Policy {
             _ => (*rng.pick(&TIERS)).into(),
         },
         order: order(rng),
-        selector: if rng.chance(50) { Selector::All } else { selector(rng) },
-        namespaces: if global { rng.maybe(30, of_namespace) } else { None },
-        service_accounts: rng.maybe(15, of_account),
+        selector: if rng.chance(60) { Selector::All } else { selector(rng) },
+        namespaces: if global { rng.maybe(25, of_namespace) } else { None },
+        service_accounts: rng.maybe(12, of_account),
         ingress,
         egress,
         class: match rng.below(100) {
@@ -53,7 +53,7 @@ fn order(rng: &mut Rng) -> Order {
 }
 
 fn rule(rng: &mut Rng, namespace: &str, direction: Direction) -> Rule {
-    let protocol = rng.maybe(50, |rng| match rng.below(100) {
+    let protocol = rng.maybe(42, |rng| match rng.below(100) {
         0..45 => IpProtocol::TCP,
         45..65 => IpProtocol::UDP,
         65..75 => IpProtocol::SCTP,
@@ -78,7 +78,7 @@ fn rule(rng: &mut Rng, namespace: &str, direction: Direction) -> Rule {
         Direction::Egress => (own, peer),
     };
     if let Some(numbers) = ports {
-        let often = if numbers { [10, 8, 65, 15] } else { [5, 5, 20, 10] };
+        let often = if numbers { [10, 9, 50, 15] } else { [4, 4, 15, 8] };
         let mut some = |percent| if rng.chance(percent) { self::ports(rng, numbers) } else { vec![] };
         (source.ports, source.not_ports) = (some(often[0]), some(often[1]));
         if destination.service.is_none() {
@@ -132,13 +132,13 @@ fn peer(rng: &mut Rng, namespace: &str) -> Entity {
 
 /// The endpoint's own end, of which rules seldom speak.
 fn own(rng: &mut Rng) -> Entity {
-    if rng.chance(25) { entity(rng) } else { Entity::default() }
+    if rng.chance(22) { entity(rng) } else { Entity::default() }
 }
 
 /// At least one criterion, most often one alone.
 fn entity(rng: &mut Rng) -> Entity {
     let mut out = Entity::default();
-    for _ in 0..1 + usize::from(rng.chance(35)) {
+    for _ in 0..1 + usize::from(rng.chance(30)) {
         match rng.below(100) {
             0..22 => out.nets = rng.several(1, 3, net),
             22..32 => out.not_nets = rng.several(1, 2, net),

@@ -12,9 +12,9 @@ use crate::Rng;
 /// A policy of one of the three kinds.
 pub(super) fn policy(rng: &mut Rng) -> ClusterPolicy {
     let (kind, tier) = match rng.below(100) {
-        0..40 => (Kind::ClusterNetworkPolicy, ClusterTier::Admin),
-        40..70 => (Kind::ClusterNetworkPolicy, ClusterTier::Baseline),
-        70..88 => (Kind::AdminNetworkPolicy, ClusterTier::Admin),
+        0..36 => (Kind::ClusterNetworkPolicy, ClusterTier::Admin),
+        36..62 => (Kind::ClusterNetworkPolicy, ClusterTier::Baseline),
+        62..78 => (Kind::AdminNetworkPolicy, ClusterTier::Admin),
         _ => (Kind::BaselineAdminNetworkPolicy, ClusterTier::Baseline),
     };
     let only = kind == Kind::BaselineAdminNetworkPolicy;
@@ -48,7 +48,7 @@ fn rule(rng: &mut Rng, actions: &[ClusterAction], direction: Direction) -> Clust
         name: "".into(),
         action: *rng.pick(actions),
         peers: rng.several(1, 3, |rng| peer(rng, direction)),
-        ports: rng.maybe(60, |rng| rng.several(1, 3, port)),
+        ports: rng.maybe(50, |rng| rng.several(1, 3, port)),
     }
 }
 

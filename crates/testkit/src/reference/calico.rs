@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Flow};
 
 /// The rules of a policy for a direction of a pod, when it governs it. What hosts are asked before tracking or NAT is
 /// nothing to pods.
-pub(super) fn governs<'c>(
+pub(crate) fn governs<'c>(
     cluster: &Cluster,
     policy: &'c Policy,
     pod: &Pod,
@@ -65,20 +65,18 @@ fn entity_matches(
     }
 
     let here = endpoints_at(cluster, ip);
-    let of_namespace = |endpoint: &Endpoint<'_>| match &entity.namespaces {
+    let of_namespace = |endpoint: &Endpoint| match &entity.namespaces {
         Some(selector) => holds(selector, Of::Namespace, endpoint),
         None => policy.meta.namespace.is_empty() || policy.meta.namespace == endpoint.namespace,
     };
-    let of_accounts = |endpoint: &Endpoint<'_>| {
+    let of_accounts = |endpoint: &Endpoint| {
         entity.service_accounts.as_ref().is_none_or(|accounts| {
             (accounts.names.is_empty() || acts_as(endpoint, &accounts.names))
                 && accounts.selector.as_ref().is_none_or(|s| holds(s, Of::Account, endpoint))
         })
     };
-    let by_selector =
-        |endpoint: &Endpoint<'_>| entity.selector.as_ref().is_none_or(|s| holds(s, Of::Endpoint, endpoint));
-    let excluded =
-        |endpoint: &Endpoint<'_>| entity.not_selector.as_ref().is_some_and(|s| holds(s, Of::Endpoint, endpoint));
+    let by_selector = |endpoint: &Endpoint| entity.selector.as_ref().is_none_or(|s| holds(s, Of::Endpoint, endpoint));
+    let excluded = |endpoint: &Endpoint| entity.not_selector.as_ref().is_some_and(|s| holds(s, Of::Endpoint, endpoint));
 
     // Service accounts of which neither names nor labels are written are not written.
     let accounts = entity.service_accounts.as_ref().is_some_and(|a| !a.names.is_empty() || a.selector.is_some());
@@ -86,7 +84,7 @@ fn entity_matches(
     // As soon as anything is selected in a policy of a namespace, the end is limited to that namespace.
     let limited = !policy.meta.namespace.is_empty() && entity.not_selector.is_some();
     let positive = selects || limited;
-    let member = |endpoint: &Endpoint<'_>| {
+    let member = |endpoint: &Endpoint| {
         !positive || of_namespace(endpoint) && of_accounts(endpoint) && by_selector(endpoint) && !excluded(endpoint)
     };
     // With nothing to be selected by, an address that no endpoint has is not excluded.

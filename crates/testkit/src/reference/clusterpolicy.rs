@@ -7,7 +7,7 @@ use super::{peer_of, pod_at, transport};
 use crate::cluster::{Cluster, Flow};
 
 /// The rules of a policy for a direction of a pod, when it governs it. Without rules for it, it does not.
-pub(super) fn governs<'c>(
+pub(crate) fn governs<'c>(
     cluster: &Cluster,
     policy: &'c ClusterPolicy,
     pod: &Pod,

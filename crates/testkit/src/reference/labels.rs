@@ -12,10 +12,8 @@ use crate::cluster::Cluster;
 
 /// What Calico's selectors see of a pod or a set of addresses.
 #[derive(Debug)]
-pub(super) struct Endpoint<'c> {
+pub(super) struct Endpoint {
     pub labels: BTreeMap<String, String>,
-    /// The pod, when it is one.
-    pub pod: Option<&'c Pod>,
     /// Its namespace; empty for a GlobalNetworkSet.
     pub namespace: Arc<str>,
 }
@@ -35,7 +33,7 @@ const NAMESPACE: &str = "projectcalico.org/namespace";
 const ACCOUNT: &str = "projectcalico.org/serviceaccount";
 
 /// A pod: its own labels, where they and its address are, and those of its namespace and service account.
-pub(super) fn of_pod<'c>(cluster: &Cluster, pod: &'c Pod) -> Endpoint<'c> {
+pub(super) fn of_pod(cluster: &Cluster, pod: &Pod) -> Endpoint {
     let mut labels = own(&pod.meta.labels);
     labels.insert(NAMESPACE.to_owned(), pod.meta.namespace.to_string());
     labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
@@ -45,11 +43,11 @@ pub(super) fn of_pod<'c>(cluster: &Cluster, pod: &'c Pod) -> Endpoint<'c> {
         labels.extend(account.iter().map(|(k, v)| (format!("pcsa.{k}"), v.to_owned())));
     }
     labels.insert("pcsa.projectcalico.org/name".to_owned(), pod.service_account.to_string());
-    Endpoint { labels, pod: Some(pod), namespace: pod.meta.namespace.clone() }
+    Endpoint { labels, namespace: pod.meta.namespace.clone() }
 }
 
 /// Everything that has an address: the pod, and the sets of addresses that hold it.
-pub(super) fn endpoints_at(cluster: &Cluster, ip: IpAddr) -> Vec<Endpoint<'_>> {
+pub(super) fn endpoints_at(cluster: &Cluster, ip: IpAddr) -> Vec<Endpoint> {
     let mut out = Vec::new();
     if let Some(pod) = pod_at(cluster, ip) {
         out.push(of_pod(cluster, pod));
@@ -63,7 +61,7 @@ pub(super) fn endpoints_at(cluster: &Cluster, ip: IpAddr) -> Vec<Endpoint<'_>> {
             labels.insert(NAMESPACE.to_owned(), set.meta.namespace.to_string());
             of_namespace(cluster, &set.meta.namespace, &mut labels);
         }
-        out.push(Endpoint { labels, pod: None, namespace: set.meta.namespace.clone() });
+        out.push(Endpoint { labels, namespace: set.meta.namespace.clone() });
     }
     out
 }
@@ -93,7 +91,7 @@ fn labels_of_namespace(cluster: &Cluster, name: &str) -> Labels {
 }
 
 /// Whether a selector of Calico holds for an endpoint.
-pub(super) fn holds(selector: &Selector, of: Of, endpoint: &Endpoint<'_>) -> bool {
+pub(super) fn holds(selector: &Selector, of: Of, endpoint: &Endpoint) -> bool {
     let value = |key: &str| {
         let key = match of {
             Of::Endpoint => key.to_owned(),
@@ -124,7 +122,7 @@ pub(super) fn holds(selector: &Selector, of: Of, endpoint: &Endpoint<'_>) -> boo
 }
 
 /// Whether an endpoint acts as one of these service accounts of its namespace.
-pub(super) fn acts_as(endpoint: &Endpoint<'_>, names: &[Arc<str>]) -> bool {
+pub(super) fn acts_as(endpoint: &Endpoint, names: &[Arc<str>]) -> bool {
     endpoint.labels.get(ACCOUNT).is_some_and(|account| names.iter().any(|name| **name == **account))
 }
 

@@ -14,6 +14,8 @@ use std::net::IpAddr;
 
 use tortie_model::{Direction, IpProtocol, Node, Phase, Pod, Protocol};
 
+pub(crate) use calico::governs as calico_rules;
+pub(crate) use clusterpolicy::governs as cluster_rules;
 pub use networkpolicy::governing;
 pub use tiers::{By, Decision, RuleName};
 

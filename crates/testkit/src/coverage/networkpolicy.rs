@@ -1,80 +1,16 @@
-//! How often random cases exercise what.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+//! What NetworkPolicies, and flows between any ends, exercise.
 
 use tortie_model::{
     Direction, Family, IpProtocol, LabelSelector, NetworkPolicy, Operator, PeerRule, Phase, Pod, PolicyPeer, PortSpec,
     Protocol,
 };
 
+use super::Seen;
 use crate::cluster::{Cluster, Flow};
-use crate::reference::{Halves, governing, node_at, pod_at};
-
-/// Counts, out of a number of cases. What a policy says counts where it is asked: when it governs an end of the flow.
-#[derive(Clone, Debug, Default)]
-pub struct Coverage {
-    cases: usize,
-    counts: BTreeMap<&'static str, usize>,
-}
-
-impl Coverage {
-    /// Counts one case.
-    pub fn count(&mut self, cluster: &Cluster, flow: Flow, halves: Halves) {
-        self.cases += 1;
-        let mut seen = Seen::default();
-        seen.flow(cluster, flow);
-        seen.verdict(halves);
-        seen.objects(cluster);
-        let (from, to) = (pod_at(cluster, flow.from), pod_at(cluster, flow.to));
-        for (pod, direction) in [(from, Direction::Egress), (to, Direction::Ingress)] {
-            let Some(pod) = pod else { continue };
-            let policies: Vec<_> = governing(cluster, pod, direction).collect();
-            seen.if_so(policies.is_empty(), "end that no policy governs");
-            seen.if_so(policies.len() > 1, "end that several policies govern");
-            for (policy, rules) in policies {
-                seen.policy(policy, direction, rules);
-            }
-        }
-        for feature in seen.0 {
-            *self.counts.entry(feature).or_default() += 1;
-        }
-    }
-
-    /// Features seen in fewer than `percent` of 100 cases.
-    #[must_use]
-    pub fn rarer_than(&self, percent: usize) -> Vec<&'static str> {
-        let all: BTreeSet<_> = FEATURES.iter().chain(self.counts.keys()).copied().collect();
-        let rare = |f: &&'static str| self.counts.get(*f).copied().unwrap_or(0) * 100 < percent * self.cases;
-        all.into_iter().filter(rare).collect()
-    }
-
-    /// Prints what was seen, and holds that no feature is rarer than 1 in 100 cases, and no verdict than 20.
-    ///
-    /// # Panics
-    /// When one is.
-    pub fn print_and_hold(&self) {
-        println!("{self}");
-        assert_eq!(self.rarer_than(1), Vec::<&str>::new(), "random cases leave something out:\n{self}");
-        for verdict in ["allowed", "denied"] {
-            let n = self.counts.get(verdict).copied().unwrap_or(0);
-            assert!(n * 100 >= 20 * self.cases, "too few {verdict}:\n{self}");
-        }
-    }
-}
-
-impl fmt::Display for Coverage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} cases", self.cases)?;
-        for (feature, n) in &self.counts {
-            writeln!(f, "{:>6.1} %  {feature}", *n as f64 * 100.0 / self.cases as f64)?;
-        }
-        Ok(())
-    }
-}
+use crate::reference::{Halves, node_at, pod_at};
 
 /// What every run must have seen.
-const FEATURES: &[&str] = &[
+pub(super) const FEATURES: &[&str] = &[
     "allowed",
     "denied",
     "denied by egress",
@@ -140,21 +76,14 @@ const FEATURES: &[&str] = &[
     "several requirements",
 ];
 
-#[derive(Default)]
-struct Seen(BTreeSet<&'static str>);
-
 impl Seen {
-    fn if_so(&mut self, so: bool, feature: &'static str) {
-        self.0.extend(so.then_some(feature));
-    }
-
-    fn verdict(&mut self, halves: Halves) {
+    pub(super) fn verdict(&mut self, halves: Halves) {
         self.0.insert(if halves.is_allowed() { "allowed" } else { "denied" });
         self.if_so(!halves.egress, "denied by egress");
         self.if_so(!halves.ingress, "denied by ingress");
     }
 
-    fn flow(&mut self, cluster: &Cluster, flow: Flow) {
+    pub(super) fn flow(&mut self, cluster: &Cluster, flow: Flow) {
         let (from, to) = (pod_at(cluster, flow.from), pod_at(cluster, flow.to));
         let (from_node, to_node) = (node_at(cluster, flow.from), node_at(cluster, flow.to));
         self.0.extend([
@@ -192,7 +121,7 @@ impl Seen {
     }
 
     /// What stands beside the ends of the flow, and might be taken for one.
-    fn objects(&mut self, cluster: &Cluster) {
+    pub(super) fn objects(&mut self, cluster: &Cluster) {
         self.if_so(cluster.pods.iter().any(|p| p.host_network), "pod in its node's network");
         self.if_so(cluster.pods.iter().any(|p| p.phase.is_finished()), "pod that has ended");
         self.if_so(cluster.pods.iter().any(|p| p.phase == Phase::Pending), "pod that has not started");
@@ -201,7 +130,7 @@ impl Seen {
         self.if_so(implied, "namespace that nobody defined");
     }
 
-    fn policy(&mut self, policy: &NetworkPolicy, direction: Direction, rules: &[PeerRule]) {
+    pub(super) fn policy(&mut self, policy: &NetworkPolicy, direction: Direction, rules: &[PeerRule]) {
         self.0.insert(match (&policy.ingress, &policy.egress) {
             (Some(_), None) => "policy: ingress alone",
             (None, _) => "policy: egress alone",
