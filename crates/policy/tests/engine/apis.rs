@@ -6,17 +6,13 @@ use tortie_testkit::coverage::Coverage;
 use tortie_testkit::reference::{self, Decision, Decisions, RuleName};
 use tortie_testkit::{Cluster, Flow, Rng, random, smallest};
 
+const CLUSTERS: u64 = 1_000;
 const FLOWS: usize = 12;
 /// Differences to cut down and show, at most.
 const SHOWN: usize = 5;
 
-/// Clusters to play; `TORTIE_CLUSTERS` asks for more.
-fn clusters() -> u64 {
-    std::env::var("TORTIE_CLUSTERS").map_or(1_000, |n| n.parse().expect("TORTIE_CLUSTERS is a number"))
-}
-
 /// What the engine decided, in the words of the reference.
-fn told(half: &Half) -> Decision {
+pub(crate) fn told(half: &Half) -> Decision {
     let Outcome { verdict, by, passed } = &half.outcome;
     let name = |rule: RuleRef| -> RuleName { (rule.policy, rule.index) };
     let rule = |position| name(half.stack.rule_ref(position).expect("a rule of this stack"));
@@ -61,7 +57,7 @@ fn compare(index: &Index, cluster: &Cluster, flow: Flow) -> Result<Decisions, St
 #[test]
 fn the_engine_says_what_the_texts_of_three_apis_say() {
     let (mut different, mut coverage) = (0, Coverage::of_three_apis());
-    for seed in 0..clusters() {
+    for seed in 0..random::clusters(CLUSTERS) {
         let mut rng = Rng::new(seed);
         let cluster = random::three_apis(&mut rng);
         let index = cluster.index();

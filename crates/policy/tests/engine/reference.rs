@@ -4,13 +4,15 @@ use tortie_policy::Verdict;
 use tortie_testkit::coverage::Coverage;
 use tortie_testkit::{Flow, Rng, random, reference};
 
+use crate::apis::told;
+
 const CLUSTERS: u64 = 1_500;
 const FLOWS: usize = 12;
 
 #[test]
 fn the_engine_says_what_the_texts_say() {
     let mut coverage = Coverage::default();
-    for seed in 0..CLUSTERS {
+    for seed in 0..random::clusters(CLUSTERS) {
         let mut rng = Rng::new(seed);
         let cluster = random::cluster(&mut rng);
         let index = cluster.index();
@@ -30,6 +32,11 @@ fn the_engine_says_what_the_texts_say() {
             assert_eq!(*pair.allowed().get(flow.traffic), expected.is_allowed(), "allowed regions in {}", case());
             assert_eq!(*egress, verdict.egress.outcome, "egress trace in {}", case());
             assert_eq!(*ingress, verdict.ingress.outcome, "ingress trace in {}", case());
+            // The same by the text of tiers, which NetworkPolicy does not have.
+            let tiers = reference::explain(&cluster, flow);
+            assert_eq!(tiers.halves(), expected, "tiers in {}", case());
+            assert_eq!(told(&verdict.egress), tiers.egress, "egress, by whom, in {}", case());
+            assert_eq!(told(&verdict.ingress), tiers.ingress, "ingress, by whom, in {}", case());
             coverage.count(&cluster, flow, expected);
         }
     }
@@ -39,7 +46,7 @@ fn the_engine_says_what_the_texts_say() {
 /// One packet at a time, and all at once, walk the same stack: with tiers, and with all actions.
 #[test]
 fn tiers_decide_alike_one_packet_at_a_time_and_all_at_once() {
-    for seed in 0..CLUSTERS {
+    for seed in 0..random::clusters(CLUSTERS) {
         let mut rng = Rng::new(seed);
         let cluster = random::tiered_cluster(&mut rng);
         let index = cluster.index();
@@ -59,7 +66,7 @@ fn tiers_decide_alike_one_packet_at_a_time_and_all_at_once() {
 #[test]
 fn the_policies_of_a_pod_make_its_stack() {
     let mut governed = 0;
-    for seed in 0..CLUSTERS {
+    for seed in 0..random::clusters(CLUSTERS) {
         let index = random::tiered_cluster(&mut Rng::new(seed)).index();
         for pod in index.pods().filter(|p| !p.host_network) {
             let namespace = index.namespace(&pod.meta.namespace).expect("a namespace for every pod");

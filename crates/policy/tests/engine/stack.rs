@@ -1,16 +1,12 @@
 //! What a stack tells of itself.
 
-use std::collections::BTreeSet;
-
 use tortie_model::{ContainerPort, Direction, IpProtocol, Protocol, Traffic};
 use tortie_policy::{EndAction, NamedPort, NamedPorts, Names, Position, Scope, Tier};
 use tortie_testkit::{Cluster, Rng, build, random};
 
-/// The ports that names stand for, as a table: of a name that stands for several numbers, the first of each protocol.
+/// The ports that names stand for, as a table.
 fn table(ports: &[ContainerPort]) -> Vec<NamedPort> {
-    let mut seen = BTreeSet::new();
-    let named = ports.iter().filter_map(|p| Some((p.name.clone()?, p.protocol, p.number)));
-    named.filter(|(name, protocol, _)| seen.insert((name.clone(), *protocol))).collect()
+    ports.iter().filter_map(|p| Some((p.name.clone()?, p.protocol, p.number))).collect()
 }
 
 #[test]
@@ -27,14 +23,15 @@ fn a_name_is_looked_up_with_its_protocol() {
     };
     let table = table(&pod.ports);
     for names in [NamedPorts::of(Some(&pod)), NamedPorts::table(&table)] {
-        assert_eq!(names.get("http", IpProtocol::TCP), Some(80), "of several, the first");
-        assert_eq!(names.get("http", IpProtocol::UDP), Some(81));
-        assert_eq!(names.get("admin", IpProtocol::TCP), Some(9000));
-        assert_eq!(names.get("admin", IpProtocol::UDP), None);
-        assert_eq!(names.get("http", IpProtocol::ICMP), None);
-        assert_eq!(names.get("metrics", IpProtocol::TCP), None);
+        let all = |name, protocol| names.all(name, protocol).collect::<Vec<_>>();
+        assert_eq!(all("http", IpProtocol::TCP), [80, 8080], "in the order of the pod");
+        assert_eq!(all("http", IpProtocol::UDP), [81]);
+        assert_eq!(all("admin", IpProtocol::TCP), [9000]);
+        assert_eq!(all("admin", IpProtocol::UDP), []);
+        assert_eq!(all("http", IpProtocol::ICMP), []);
+        assert_eq!(all("metrics", IpProtocol::TCP), []);
     }
-    assert_eq!(NamedPorts::NONE.get("http", IpProtocol::TCP), None);
+    assert_eq!(NamedPorts::NONE.all("http", IpProtocol::TCP).next(), None);
 }
 
 /// Rules are numbered through, by tier, policy and place; after the last there is none.

@@ -85,18 +85,28 @@ fn accounts(rng: &mut Rng) -> Arc<BTreeMap<Arc<str>, Labels>> {
 }
 
 fn tiers(rng: &mut Rng) -> Vec<Tier> {
-    rng.several(0, 3, |rng| Tier {
-        meta: Meta { name: (*rng.pick(&TIERS[..3])).into(), ..Meta::default() },
-        order: match rng.below(100) {
-            0..10 => Order::NONE,
-            10..40 => Order::new(1e6),
-            40..55 => Order::new(1e3),
-            55..65 => Order::new(1e7),
-            65..80 => Order::new(-2.5),
-            _ => Order::new(2e6),
-        },
-        passes: rng.chance(55),
+    rng.several(0, 3, |rng| {
+        // Those that are always there may also be written down, as they are.
+        let (name, order, passes) = match rng.below(100) {
+            0..6 => ("kube-admin", Order::new(1e3), true),
+            6..12 => ("default", Order::new(1e6), false),
+            12..18 => ("kube-baseline", Order::new(1e7), true),
+            _ => (*rng.pick(&TIERS[..3]), order_of_tier(rng), rng.chance(55)),
+        };
+        Tier { meta: Meta { name: name.into(), ..Meta::default() }, order, passes }
     })
+}
+
+/// Often that of a tier that is always there.
+fn order_of_tier(rng: &mut Rng) -> Order {
+    match rng.below(100) {
+        0..10 => Order::NONE,
+        10..40 => Order::new(1e6),
+        40..55 => Order::new(1e3),
+        55..65 => Order::new(1e7),
+        65..80 => Order::new(-2.5),
+        _ => Order::new(2e6),
+    }
 }
 
 /// Addresses with labels: blocks, and addresses of pods.

@@ -57,6 +57,16 @@ const BLOCKS: [&str; 19] = [
     "2001:db8::/32",
 ];
 
+/// How many random clusters a test plays: as many as it has time for when all tests run, or what `TORTIE_CLUSTERS` says.
+///
+/// # Panics
+/// When that is no number.
+#[must_use]
+pub fn clusters(otherwise: u64) -> u64 {
+    let asked = std::env::var("TORTIE_CLUSTERS");
+    asked.map_or(otherwise, |n| n.parse().expect("TORTIE_CLUSTERS is a number"))
+}
+
 /// A cluster of two nodes, three namespaces, some pods and some NetworkPolicies.
 #[must_use]
 pub fn cluster(rng: &mut Rng) -> Cluster {
