@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tortie_connectivity::{Anybody, Connectivity, Name, Opening, all_pods, exposure, packets};
 use tortie_model::{Direction, Kind, Labels, Meta, ObjectRef, Pod, Protocol, Traffic};
-use tortie_policy::{Delta, EndpointSelector, Index, NamedPorts, NamespaceMatch, Verdict};
+use tortie_policy::{Delta, EndpointSelector, Index, Names, NamespaceMatch, Verdict};
 use tortie_testkit::{Cluster, Rng, build, random};
 
 const CLUSTERS: u64 = 300;
@@ -33,8 +33,8 @@ fn holds(index: &Index, opening: &Opening, pod: &Arc<Pod>) -> bool {
     let own = index.pod(&key).expect("the pod whose policies were asked");
     let stack = index.stack(own, opening.direction);
     let names = match opening.direction {
-        Direction::Egress => NamedPorts::of(Some(pod)),
-        Direction::Ingress => NamedPorts::of(Some(own)),
+        Direction::Egress => Names::between(Some(own), Some(pod)),
+        Direction::Ingress => Names::between(Some(pod), Some(own)),
     };
     let side = index.pod_side(pod, None).expect("a pod without addresses");
     let passes = stack.regions(&side, names);
@@ -73,7 +73,7 @@ fn pods(namespace: Option<&str>, labels: &[(&str, &str)]) -> Anybody {
         Some(name) => NamespaceMatch::Named(name.into()),
         None => NamespaceMatch::Matching(build::selector(&[])),
     };
-    Anybody::Pods(EndpointSelector { namespaces, pods: build::selector(labels) })
+    Anybody::Pods(EndpointSelector::pods(namespaces, build::selector(labels)))
 }
 
 /// A database that lets monitoring in from anywhere, and what is labelled web here; a policy for a cache that is not
