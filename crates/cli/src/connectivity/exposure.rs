@@ -124,6 +124,9 @@ struct Pods {
     namespaces: Option<String>,
     /// Their labels.
     pods: Option<String>,
+    /// What else is asked of them, as Calico's selectors write it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selector: Option<String>,
 }
 
 /// A port by its name.
@@ -136,13 +139,14 @@ struct NamedPort {
 }
 
 fn pods(end: &Anybody) -> Option<Pods> {
-    let Anybody::Pods(EndpointSelector { namespaces, pods }) = end else { return None };
+    let Anybody::Pods(EndpointSelector { namespaces, pods, expression }) = end else { return None };
     let labels = |labels: &tortie_model::LabelSelector| (!labels.is_everything()).then(|| labels.to_string());
     let (namespace, namespaces) = match namespaces {
         NamespaceMatch::Named(name) => (Some(name.to_string()), None),
         NamespaceMatch::Matching(selector) => (None, labels(selector)),
     };
-    Some(Pods { namespace, namespaces, pods: labels(pods) })
+    let selector = expression.as_ref().map(ToString::to_string);
+    Some(Pods { namespace, namespaces, pods: labels(pods), selector })
 }
 
 /// A line an opening: as a pair, with `exposure`.

@@ -47,7 +47,8 @@ pub(super) fn pods(selector: &EndpointSelector) -> String {
             _ => format!(" in namespaces with {labels}"),
         },
     };
-    format!("any pod{labels}{place}")
+    let asked = selector.expression.as_ref().map(|e| format!(" where {e}")).unwrap_or_default();
+    format!("any pod{labels}{place}{asked}")
 }
 
 /// A part of the world: its blocks, or, when they are many, how many.
