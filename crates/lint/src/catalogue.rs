@@ -138,6 +138,13 @@ lints! {
     "egress-without-dns" Warning "pods that may reach others cannot resolve names"
     "ingress-cut-off" Warning "an entry from outside leads to pods that let nobody in"
     "entry-leads-nowhere" Warning "an entry from outside names what is not there"
+    // Asked in an order.
+    "order-tie" Warning "two policies at the same place in a tier, of which the name decides"
+    "pass-to-nowhere" Warning "a rule passes packets on, and no later tier has a policy for them"
+    "tier-end-drop" Warning "the end of a tier drops what later tiers allow"
+    "rule-after-catch-all" Warning "a rule behind one that decides everything"
+    "log-only" Warning "a policy that only logs denies all the same"
+    "unreachable-rule" Warning "rules before it decide all that it matches"
     // Redundant or one-sided.
     "duplicate-policy" Warning "two policies say the same"
     "policy-without-effect" Warning "without the policy the same packets pass"

@@ -17,6 +17,7 @@ mod finding;
 mod fix;
 mod matching;
 mod oneside;
+mod order;
 mod ports;
 mod redundancy;
 mod scene;
@@ -40,9 +41,16 @@ pub fn lint_all(snapshot: &Snapshot) -> Vec<Finding> {
     }
     let scene = Scene::new(snapshot, &objects);
     let mut out = Vec::new();
-    for family in
-        [shape::look, matching::look, ports::look, blocks::look, coverage::look, redundancy::look, oneside::look]
-    {
+    for family in [
+        shape::look,
+        matching::look,
+        ports::look,
+        blocks::look,
+        coverage::look,
+        order::look,
+        redundancy::look,
+        oneside::look,
+    ] {
         family(&scene, &mut out);
     }
     let said: Vec<_> = out.iter().filter_map(|f| Some((f.object()?.clone(), f.replaces.clone()?))).collect();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tortie_model::{
-    Direction, Family, LabelSelector, NetworkPolicy, ObjectRef, Operator, PeerRule, PolicyPeer, Requirement,
+    Direction, Kind, LabelSelector, NetworkPolicy, ObjectRef, Operator, PeerRule, PolicyPeer, Requirement,
 };
 use tortie_policy::{Action, By, Outcome, Policy, Position, Regions, Rule, RuleRef, Side, Stack, Verdict};
 
@@ -139,14 +139,7 @@ fn ablation(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     // A rule or policy that matters to one pod matters.
     let mut rules: BTreeMap<RuleRef, Matters> = BTreeMap::new();
     let mut policies: BTreeMap<ObjectRef, Matters> = BTreeMap::new();
-    let index = &scene.index;
-    let ends: Vec<Side> = scene
-        .kinds
-        .iter()
-        .flat_map(|p| scene.sides(p))
-        .chain(index.nodes().flat_map(|n| Family::ALL.into_iter().filter_map(move |f| index.node_side(n, f))))
-        .chain(scene.outside.iter().map(|ip| index.address_side(*ip)))
-        .collect();
+    let ends = scene.ends();
     let mut done: HashMap<(Direction, Vec<usize>, Vec<tortie_model::ContainerPort>), ()> = HashMap::new();
     for pod in &scene.kinds {
         for direction in Direction::BOTH {
@@ -170,6 +163,8 @@ fn ablation(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 #[derive(Default)]
 struct Matters {
     matched: bool,
+    /// Whether a packet got so far, and it decided or passed it on.
+    reached: bool,
     matters: bool,
 }
 
@@ -218,6 +213,7 @@ fn one_stack(
             if seen.matters || !deciding.contains(position) {
                 continue;
             }
+            seen.reached = true;
             // What is logged is the use of a rule that logs.
             let logs = |(at, rule): (Position, &Rule)| at == *position && rule.action == Action::Log;
             if stack.rules().any(logs) {
@@ -236,6 +232,15 @@ fn one_stack(
             }
         }
     }
+}
+
+/// Whether a policy that is asked in an order allows nothing by itself. That what comes after would do the same is no
+/// reason not to say it.
+fn allows_nothing(scene: &Scene<'_>, object: &ObjectRef) -> bool {
+    let rules = scene.index.policy(object).map(|p| Direction::BOTH.into_iter().filter_map(|d| p.rules(d)).flatten());
+    object.kind != Kind::NetworkPolicy
+        && rules
+            .is_some_and(|mut rules| rules.all(|rule| matches!(rule.action, Action::Deny | Action::Pass | Action::Log)))
 }
 
 fn tell(
@@ -265,14 +270,18 @@ fn tell(
     };
     // A rule for ends that the input does not have may matter to them.
     let all_seen = |object: &ObjectRef| {
-        scene.halves().filter(|half| half.object() == object).all(|half| {
-            let rule = |index| RuleRef { policy: object.clone(), direction: half.direction, index };
-            (0..half.engine.len()).all(|index| rules.get(&rule(index)).is_some_and(|seen| seen.matched))
+        let Some(policy) = scene.index.policy(object) else { return false };
+        Direction::BOTH.into_iter().all(|direction| {
+            let rule = |rule: &Rule| RuleRef { policy: object.clone(), direction, index: rule.written };
+            let mut written = policy.rules(direction).into_iter().flatten().map(rule);
+            written.all(|rule| rules.get(&rule).is_some_and(|seen| seen.matched))
         })
     };
+    // What tiers drop at their ends is told once.
+    let dropped = out.iter().any(|f| f.lint.id == "tier-end-drop");
     for object in &useless {
         let defeated = |f: &Finding| f.lint.id == "default-deny-defeated" && f.object() == Some(*object);
-        let idle = !isolates_alone(object) && all_seen(object);
+        let idle = !isolates_alone(object) && all_seen(object) && !allows_nothing(scene, object) && !dropped;
         if idle && !twin(object) && !out.iter().any(defeated) {
             let text = "the same packets pass without it: other policies say all of this, with these pods";
             let help = "policies only add: one that shall take away must be the only one, or the others must say less";
@@ -284,8 +293,17 @@ fn tell(
             continue;
         }
         let pointer = format!("/spec/{}/{}", rule.direction, rule.index);
-        let text = "the same packets pass without this rule: others allow all of it, with these pods";
-        out.push(scene.finding("redundant-rule", &rule.policy, &pointer, text));
+        let dead = |f: &Finding| f.lint.id == "rule-after-catch-all" && f.object() == Some(&rule.policy);
+        if rule.policy.kind == Kind::NetworkPolicy {
+            let text = "the same packets pass without this rule: others allow all of it, with these pods";
+            out.push(scene.finding("redundant-rule", &rule.policy, &pointer, text));
+        } else if seen.reached && !allows_nothing(scene, &rule.policy) {
+            let text = "the same packets pass without this rule: what comes after decides them alike, with these pods";
+            out.push(scene.finding("redundant-rule", &rule.policy, &pointer, text));
+        } else if !seen.reached && !out.iter().any(dead) {
+            let text = "no packet gets to this rule: what comes before decides all that it matches, with these pods";
+            out.push(scene.finding("unreachable-rule", &rule.policy, &pointer, text));
+        }
     }
 }
 

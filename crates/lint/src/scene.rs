@@ -10,7 +10,7 @@ use tortie_manifest::{Diagnostic, ObjectSet, Place, Severity};
 use tortie_model::{
     Direction, Family, IpBlock, Kind, NetworkPolicy, ObjectRef, PeerRule, Pod, PolicyPeer, Traffic, canonical,
 };
-use tortie_policy::{Index, NamedPorts, Names, Peers, Policy, Rule, Side, Stack};
+use tortie_policy::{EndAction, Index, NamedPorts, Names, Peers, Policy, Rule, Side, Stack};
 
 use crate::catalogue::lint;
 use crate::finding::{Finding, Witness};
@@ -55,12 +55,12 @@ impl<'a> Scene<'a> {
             Some(Written { text, policy, object, pods })
         });
         let policies: Vec<Written<'a>> = written.collect();
-        let blocks: Vec<IpBlock> = policies.iter().flat_map(|w| engine_blocks(&w.policy)).collect();
+        let blocks: Vec<IpBlock> = index.policies().flat_map(|p| engine_blocks(p)).collect();
         let mut kinds: HashMap<_, Arc<Pod>> = HashMap::new();
         for pod in index.pods().filter(|p| !p.host_network) {
             let within: Vec<bool> =
                 index.addresses(pod).flat_map(|ip| blocks.iter().map(move |b| b.contains(ip))).collect();
-            let key = (&pod.meta.namespace, &pod.meta.labels, &pod.ports, within);
+            let key = (&pod.meta.namespace, &pod.meta.labels, &pod.service_account, &pod.ports, within);
             kinds.entry(key).or_insert_with(|| pod.clone());
         }
         let mut kinds: Vec<Arc<Pod>> = kinds.into_values().collect();
@@ -99,6 +99,19 @@ impl<'a> Scene<'a> {
         let with = |family| index.pod_side(pod, Some(family)).filter(|s| s.ip().is_some());
         let addressed: Vec<Side> = Family::ALL.into_iter().filter_map(with).collect();
         if addressed.is_empty() { vec![self.side(pod)] } else { addressed }
+    }
+
+    /// All ends of packets that there are: pods, those of their kinds that stand for others; nodes; and outside addresses.
+    pub(crate) fn ends(&self) -> Vec<Side> {
+        let index = &self.index;
+        let nodes = index.nodes().flat_map(|n| Family::ALL.into_iter().filter_map(move |f| index.node_side(n, f)));
+        let outside = self.outside.iter().map(|ip| index.address_side(*ip));
+        self.kinds.iter().flat_map(|p| self.sides(p)).chain(nodes).chain(outside).collect()
+    }
+
+    /// What the end of a tier does; a tier that nobody defines denies.
+    pub(crate) fn end_of(&self, tier: &str) -> EndAction {
+        self.index.tier(tier).map_or(EndAction::Deny, |tier| tier.end)
     }
 
     /// What governs a pod.
@@ -220,8 +233,11 @@ fn next(ip: IpAddr) -> Option<IpAddr> {
 /// The blocks that an engine policy names.
 fn engine_blocks(policy: &Policy) -> impl Iterator<Item = IpBlock> + '_ {
     let rules = policy.ingress.iter().chain(&policy.egress).flatten();
-    let peers = rules.flat_map(|r| if let Peers::OneOf(peers) = &r.peers { &peers[..] } else { &[] });
-    peers.filter_map(|p| p.blocks.as_ref()).flatten().cloned()
+    let peers = rules.flat_map(|rule| rule.peers.listed().iter().chain(&rule.own));
+    peers.flat_map(|peer| {
+        let sets = peer.sets.iter().chain(&peer.not_blocks).map(|net| IpBlock::new(*net, []));
+        peer.blocks.iter().flatten().cloned().chain(sets).collect::<Vec<_>>()
+    })
 }
 
 /// Named ports on the destination of a packet.

@@ -123,7 +123,7 @@ fn what_carries_a_witness_is_seen_in_an_example() {
         })
         .map(|lint| lint.id)
         .collect();
-    assert_eq!(with, ["dangerous-port-open", "except-cancelled", "metadata-reachable", "one-sided"]);
+    assert_eq!(with, ["dangerous-port-open", "except-cancelled", "metadata-reachable", "tier-end-drop", "one-sided"]);
 }
 
 #[test]

@@ -481,6 +481,12 @@ impl Index {
         self.nodes.get(name)
     }
 
+    /// A tier, given or built in.
+    #[must_use]
+    pub fn tier(&self, name: &str) -> Option<&Tier> {
+        self.tiers.get(name)
+    }
+
     /// All policies, by name.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.policies.values()
