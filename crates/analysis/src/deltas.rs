@@ -8,7 +8,9 @@ use tortie_model::calico::NetworkSet;
 use tortie_model::{
     Endpoint, EndpointPort, EndpointSlice, Kind, Meta, Namespace, Node, ObjectRef, Pod, Service, TargetPort,
 };
-use tortie_policy::{Delta, Index, PodKey, Policy, Tier, calico_policy, calico_tier, cluster_policy, network_policy};
+use tortie_policy::{
+    Delta, Index, NamedPort, PodKey, Policy, Tier, calico_policy, calico_tier, cluster_policy, network_policy,
+};
 
 /// The objects of a cluster that matter to policy, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -131,7 +133,7 @@ fn slices(objects: &ObjectSet, pods: &BTreeMap<PodKey, Pod>) -> impl Iterator<It
 /// One slice for the pods of a Service whose target ports have the same numbers.
 fn selected(service: &Service, pods: &BTreeMap<PodKey, Pod>) -> Vec<EndpointSlice> {
     let Some(selector) = &service.selector else { return Vec::new() };
-    let mut by_ports: BTreeMap<Vec<(Arc<str>, tortie_model::Protocol, u16)>, Vec<Endpoint>> = BTreeMap::new();
+    let mut by_ports: BTreeMap<Vec<NamedPort>, Vec<Endpoint>> = BTreeMap::new();
     let first = PodKey { namespace: service.meta.namespace.clone(), name: "".into() };
     let here = pods.range(first..).take_while(|(key, _)| key.namespace == service.meta.namespace);
     for (_, pod) in here.filter(|(_, pod)| selector.matches(&pod.meta.labels) && !pod.phase.is_finished()) {

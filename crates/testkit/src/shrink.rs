@@ -108,7 +108,7 @@ const PARTS: [fn(&mut Rule); 22] = [
     |rule| rule.not_icmp = None,
     |rule| {
         if !numbered(rule) {
-            rule.protocol = None
+            rule.protocol = None;
         }
     },
     |rule| rule.source.nets.clear(),

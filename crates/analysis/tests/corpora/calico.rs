@@ -9,8 +9,11 @@ use tortie_policy::{Asked, By, EPHEMERAL_PORT, FlowVerdict, Half};
 use crate::cluster::{Cluster, list, objects, read};
 use crate::corpus::{Answers, Finding};
 
+/// Whether a deviation may show in a flow of a record.
+type Applies = fn(&Value, &Value) -> bool;
+
 /// Where the expectation is not followed, by the name in `conformance/exceptions.toml`.
-const DEVIATIONS: [(&str, fn(&Value, &Value) -> bool); 3] = [
+const DEVIATIONS: [(&str, Applies); 3] = [
     ("calico-verdicts/notNets-of-another-family", excludes_another_family),
     ("calico-verdicts/services-without-namespace", |record, _| has_feature(record, "services-without-namespace")),
     ("calico-verdicts/nodes-and-domainNames", |record, _| has_feature(record, "cnp-unsupported-peer")),
