@@ -1,139 +1,149 @@
 //! The smallest cluster that still shows a failure.
 
-use tortie_model::calico::{Entity, Rule};
-use tortie_model::{Labels, PortSpec};
+use tortie_model::calico::{Entity, Rule, Selector};
+use tortie_model::{ClusterRule, Labels, PortSpec};
 
 use crate::cluster::Cluster;
 
-/// Takes away what a failure does not need: objects, then rules, then parts of rules.
+/// Takes away what a failure does not need: objects, then rules, then parts of them.
 #[must_use]
 pub fn smallest(cluster: &Cluster, fails: impl Fn(&Cluster) -> bool) -> Cluster {
     let mut smallest = cluster.clone();
-    loop {
-        let Some(smaller) = smaller(&smallest).into_iter().find(&fails) else { return smallest };
-        smallest = smaller;
+    while let Some(less) = smaller(&smallest).into_iter().find(&fails) {
+        smallest = less;
     }
+    smallest
 }
 
 /// Clusters that hold a little less.
-fn smaller(cluster: &Cluster) -> Vec<Cluster> {
-    let mut out = Vec::new();
-    macro_rules! without_one {
-        ($($list:ident),*) => {$(
-            for i in 0..cluster.$list.len() {
-                let mut less = cluster.clone();
-                less.$list.remove(i);
-                out.push(less);
-            }
-        )*};
-    }
-    without_one!(calico, cluster_policies, policies, tiered, calico_tiers, tiers, network_sets, endpoint_slices);
-    without_one!(pods, namespaces, nodes);
-    let mut try_with = |change: &mut dyn FnMut(&mut Cluster)| {
-        let mut less = cluster.clone();
+struct Smaller<'c> {
+    cluster: &'c Cluster,
+    found: Vec<Cluster>,
+}
+
+impl Smaller<'_> {
+    /// The cluster after a change, when it is one.
+    fn with(&mut self, change: impl FnOnce(&mut Cluster)) {
+        let mut less = self.cluster.clone();
         change(&mut less);
-        if less != *cluster {
-            out.push(less);
+        if less != *self.cluster {
+            self.found.push(less);
         }
-    };
+    }
+
+    /// The cluster without each item of a list, in turn.
+    fn without_one<T>(&mut self, list: impl Fn(&mut Cluster) -> &mut Vec<T>) {
+        for i in 0..list(&mut self.cluster.clone()).len() {
+            self.with(|c| drop(list(c).splice(i..=i, [])));
+        }
+    }
+}
+
+fn smaller(cluster: &Cluster) -> Vec<Cluster> {
+    let mut out = Smaller { cluster, found: Vec::new() };
+    out.without_one(|c| &mut c.calico);
+    out.without_one(|c| &mut c.cluster_policies);
+    out.without_one(|c| &mut c.policies);
+    out.without_one(|c| &mut c.tiered);
+    out.without_one(|c| &mut c.calico_tiers);
+    out.without_one(|c| &mut c.tiers);
+    out.without_one(|c| &mut c.network_sets);
+    out.without_one(|c| &mut c.endpoint_slices);
+    out.without_one(|c| &mut c.pods);
+    out.without_one(|c| &mut c.namespaces);
+    out.without_one(|c| &mut c.nodes);
     for i in 0..cluster.pods.len() {
-        try_with(&mut |c| c.pods[i].meta.labels = Labels::default());
-        try_with(&mut |c| c.pods[i].ports.clear());
+        out.with(|c| c.pods[i].meta.labels = Labels::default());
+        out.with(|c| c.pods[i].ports.clear());
     }
     for i in 0..cluster.network_sets.len() {
-        try_with(&mut |c| c.network_sets[i].meta.labels = Labels::default());
-        for n in 0..cluster.network_sets[i].nets.len() {
-            try_with(&mut |c| {
-                c.network_sets[i].nets.remove(n);
-            });
-        }
+        out.with(|c| c.network_sets[i].meta.labels = Labels::default());
+        out.without_one(|c| &mut c.network_sets[i].nets);
     }
     for (i, policy) in cluster.policies.iter().enumerate() {
-        try_with(&mut |c| c.policies[i].ingress = None);
-        try_with(&mut |c| c.policies[i].egress = None);
-        for n in 0..policy.ingress.iter().flatten().count() {
-            try_with(&mut |c| drop(c.policies[i].ingress.as_mut().expect("it has rules").remove(n)));
+        out.with(|c| c.policies[i].ingress = None);
+        out.with(|c| c.policies[i].egress = None);
+        if policy.ingress.is_some() {
+            out.without_one(|c| c.policies[i].ingress.as_mut().expect("it governs ingress"));
         }
-        for n in 0..policy.egress.iter().flatten().count() {
-            try_with(&mut |c| drop(c.policies[i].egress.as_mut().expect("it has rules").remove(n)));
+        if policy.egress.is_some() {
+            out.without_one(|c| c.policies[i].egress.as_mut().expect("it governs egress"));
         }
     }
-    for (i, policy) in cluster.cluster_policies.iter().enumerate() {
-        for n in 0..policy.ingress.len() {
-            try_with(&mut |c| drop(c.cluster_policies[i].ingress.remove(n)));
-            try_with(&mut |c| c.cluster_policies[i].ingress[n].ports = None);
-            for p in 1..policy.ingress[n].peers.len() {
-                try_with(&mut |c| drop(c.cluster_policies[i].ingress[n].peers.remove(p)));
-                try_with(&mut |c| drop(c.cluster_policies[i].ingress[n].peers.remove(0)));
-            }
-        }
-        for n in 0..policy.egress.len() {
-            try_with(&mut |c| drop(c.cluster_policies[i].egress.remove(n)));
-            try_with(&mut |c| c.cluster_policies[i].egress[n].ports = None);
-            for p in 1..policy.egress[n].peers.len() {
-                try_with(&mut |c| drop(c.cluster_policies[i].egress[n].peers.remove(p)));
-                try_with(&mut |c| drop(c.cluster_policies[i].egress[n].peers.remove(0)));
-            }
-        }
+    for i in 0..cluster.cluster_policies.len() {
+        of_cluster_rules(&mut out, |c| &mut c.cluster_policies[i].ingress);
+        of_cluster_rules(&mut out, |c| &mut c.cluster_policies[i].egress);
     }
     for (i, policy) in cluster.calico.iter().enumerate() {
-        try_with(&mut |c| c.calico[i].ingress = None);
-        try_with(&mut |c| c.calico[i].egress = None);
-        try_with(&mut |c| c.calico[i].selector = tortie_model::calico::Selector::All);
-        try_with(&mut |c| c.calico[i].namespaces = None);
-        try_with(&mut |c| c.calico[i].service_accounts = None);
-        for n in 0..policy.ingress.iter().flatten().count() {
-            try_with(&mut |c| drop(c.calico[i].ingress.as_mut().expect("it has rules").remove(n)));
-            for part in PARTS {
-                try_with(&mut |c| part(&mut c.calico[i].ingress.as_mut().expect("it has rules")[n]));
-            }
+        out.with(|c| c.calico[i].ingress = None);
+        out.with(|c| c.calico[i].egress = None);
+        out.with(|c| c.calico[i].selector = Selector::All);
+        out.with(|c| c.calico[i].namespaces = None);
+        out.with(|c| c.calico[i].service_accounts = None);
+        if policy.ingress.is_some() {
+            of_calico_rules(&mut out, |c| c.calico[i].ingress.as_mut().expect("it governs ingress"));
         }
-        for n in 0..policy.egress.iter().flatten().count() {
-            try_with(&mut |c| drop(c.calico[i].egress.as_mut().expect("it has rules").remove(n)));
-            for part in PARTS {
-                try_with(&mut |c| part(&mut c.calico[i].egress.as_mut().expect("it has rules")[n]));
+        if policy.egress.is_some() {
+            of_calico_rules(&mut out, |c| c.calico[i].egress.as_mut().expect("it governs egress"));
+        }
+    }
+    out.found
+}
+
+fn of_cluster_rules(out: &mut Smaller<'_>, rules: impl Fn(&mut Cluster) -> &mut Vec<ClusterRule>) {
+    out.without_one(&rules);
+    for n in 0..rules(&mut out.cluster.clone()).len() {
+        out.with(|c| rules(c)[n].ports = None);
+        out.without_one(|c| &mut rules(c)[n].peers);
+    }
+}
+
+fn of_calico_rules(out: &mut Smaller<'_>, rules: impl Fn(&mut Cluster) -> &mut Vec<Rule>) {
+    out.without_one(&rules);
+    for n in 0..rules(&mut out.cluster.clone()).len() {
+        for part in PARTS {
+            out.with(|c| part(&mut rules(c)[n]));
+        }
+        for end in ENDS {
+            out.with(|c| *end(&mut rules(c)[n]) = Entity::default());
+            for part in PARTS_OF_ENDS {
+                out.with(|c| part(end(&mut rules(c)[n])));
             }
         }
     }
-    out
 }
 
 /// What a rule can do without.
-const PARTS: [fn(&mut Rule); 22] = [
-    |rule| rule.source = Entity::default(),
-    |rule| rule.destination = Entity::default(),
+const PARTS: [fn(&mut Rule); 5] = [
     |rule| rule.family = None,
     |rule| rule.not_protocol = None,
     |rule| rule.icmp = None,
     |rule| rule.not_icmp = None,
     |rule| {
-        if !numbered(rule) {
+        if !needs_protocol(rule) {
             rule.protocol = None;
         }
     },
-    |rule| rule.source.nets.clear(),
-    |rule| rule.destination.nets.clear(),
-    |rule| rule.source.not_nets.clear(),
-    |rule| rule.destination.not_nets.clear(),
-    |rule| rule.source.selector = None,
-    |rule| rule.destination.selector = None,
-    |rule| rule.source.not_selector = None,
-    |rule| rule.destination.not_selector = None,
-    |rule| rule.source.namespaces = None,
-    |rule| rule.destination.namespaces = None,
-    |rule| rule.source.ports.clear(),
-    |rule| rule.destination.ports.clear(),
-    |rule| rule.source.not_ports.clear(),
-    |rule| rule.destination.not_ports.clear(),
-    |rule| {
-        rule.source.service_accounts = None;
-        rule.destination.service_accounts = None;
-    },
 ];
 
-/// Whether a rule names ports by number, for which it needs a protocol.
-fn numbered(rule: &Rule) -> bool {
+/// Its ends.
+const ENDS: [fn(&mut Rule) -> &mut Entity; 2] = [|rule| &mut rule.source, |rule| &mut rule.destination];
+
+/// What one end of it can do without.
+const PARTS_OF_ENDS: [fn(&mut Entity); 8] = [
+    |end| end.nets.clear(),
+    |end| end.not_nets.clear(),
+    |end| end.selector = None,
+    |end| end.not_selector = None,
+    |end| end.namespaces = None,
+    |end| end.service_accounts = None,
+    |end| end.ports.clear(),
+    |end| end.not_ports.clear(),
+];
+
+/// Whether a rule would not be valid without its protocol.
+fn needs_protocol(rule: &Rule) -> bool {
     let ends = [&rule.source, &rule.destination];
-    ends.iter().flat_map(|e| e.ports.iter().chain(&e.not_ports)).any(|p| !matches!(p, PortSpec::Named(_)))
-        || rule.icmp.is_some()
+    let mut ports = ends.into_iter().flat_map(|end| end.ports.iter().chain(&end.not_ports));
+    rule.icmp.is_some() || ports.any(|port| !matches!(port, PortSpec::Named(_)))
 }

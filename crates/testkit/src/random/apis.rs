@@ -37,21 +37,16 @@ pub fn three_apis(rng: &mut Rng) -> Cluster {
         settle(rng, pod);
     }
     out.calico_tiers = unique(tiers(rng), |t| t.meta.name.clone());
-    out.network_sets = unique(rng.several(0, 4, |rng| set(rng, &out)), |s| s.meta.clone_name());
-    out.endpoint_slices = unique(rng.several(0, 4, |rng| slice(rng, &out)), |s| s.meta.clone_name());
-    out.calico = unique(rng.several(2, 8, calico::policy), |p| p.meta.clone_name());
+    out.network_sets = unique(rng.several(0, 4, |rng| set(rng, &out)), |s| name(&s.meta));
+    out.endpoint_slices = unique(rng.several(0, 4, |rng| slice(rng, &out)), |s| name(&s.meta));
+    out.calico = unique(rng.several(2, 8, calico::policy), |p| name(&p.meta));
     out.cluster_policies = unique(rng.several(0, 3, clusterpolicy::policy), |p| (p.kind, p.meta.name.clone()));
     out
 }
 
-trait Named {
-    fn clone_name(&self) -> (Arc<str>, Arc<str>);
-}
-
-impl Named for Meta {
-    fn clone_name(&self) -> (Arc<str>, Arc<str>) {
-        (self.namespace.clone(), self.name.clone())
-    }
+/// What no other object of a kind has.
+fn name(meta: &Meta) -> (Arc<str>, Arc<str>) {
+    (meta.namespace.clone(), meta.name.clone())
 }
 
 fn unique<T, K: Ord>(mut items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
@@ -187,7 +182,7 @@ pub(super) fn change(rng: &mut Rng, cluster: &mut Cluster) {
     match rng.below(100) {
         0..35 => {
             let new = calico::policy(rng);
-            replace(rng, &mut cluster.calico, new, |p| p.meta.clone_name());
+            replace(rng, &mut cluster.calico, new, |p| name(&p.meta));
         }
         35..50 => {
             let new = clusterpolicy::policy(rng);
@@ -195,11 +190,11 @@ pub(super) fn change(rng: &mut Rng, cluster: &mut Cluster) {
         }
         50..63 => {
             let new = set(rng, cluster);
-            replace(rng, &mut cluster.network_sets, new, |s| s.meta.clone_name());
+            replace(rng, &mut cluster.network_sets, new, |s| name(&s.meta));
         }
         63..76 => {
             let new = slice(rng, cluster);
-            replace(rng, &mut cluster.endpoint_slices, new, |s| s.meta.clone_name());
+            replace(rng, &mut cluster.endpoint_slices, new, |s| name(&s.meta));
         }
         76..86 => {
             let new = tiers(rng).pop();

@@ -1,6 +1,6 @@
 //! ClusterNetworkPolicy, AdminNetworkPolicy and BaselineAdminNetworkPolicy.
 
-use tortie_model::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterPort, ClusterRule, Direction, Pod};
+use tortie_model::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterPort, ClusterRule, Direction, Labels, Pod};
 
 use super::labels::{endpoints_at, selects, selects_namespace};
 use super::{peer_of, pod_at, transport};
@@ -44,10 +44,15 @@ pub(super) fn action(cluster: &Cluster, rule: &ClusterRule, direction: Direction
 fn peer_matches(cluster: &Cluster, peer: &ClusterPeer, direction: Direction, flow: Flow) -> bool {
     let ip = peer_of(flow, direction);
     match peer {
-        // Pods, and sets of addresses, of these namespaces.
-        ClusterPeer::Namespaces(namespaces) => endpoints_at(cluster, ip)
-            .iter()
-            .any(|e| !e.namespace.is_empty() && selects_namespace(cluster, namespaces, &e.namespace)),
+        // Pods and sets of addresses of these namespaces. A set that is in none has no label of one, which is what some
+        // selectors ask for; without a question, it must be in one.
+        ClusterPeer::Namespaces(namespaces) => endpoints_at(cluster, ip).iter().any(|e| {
+            if e.namespace.is_empty() {
+                !namespaces.requirements().is_empty() && selects(namespaces, &Labels::default())
+            } else {
+                selects_namespace(cluster, namespaces, &e.namespace)
+            }
+        }),
         ClusterPeer::Pods { namespaces, pods } => pod_at(cluster, ip).is_some_and(|pod| {
             selects_namespace(cluster, namespaces, &pod.meta.namespace) && selects(pods, &pod.meta.labels)
         }),
