@@ -1,7 +1,7 @@
 //! What Calico's policies exercise, and the tiers in which all policies stand.
 
 use tortie_model::calico::{Action, Class, Comparison, Entity, Policy, Rule, Selector};
-use tortie_model::{Direction, Family, IpProtocol, Kind, PortSpec};
+use tortie_model::{ClusterPolicy, ClusterTier, Direction, Family, IpProtocol, Kind, NetworkPolicy, PortSpec};
 
 use super::Seen;
 use crate::cluster::{Cluster, Flow};
@@ -38,6 +38,7 @@ pub(super) const FEATURES: &[&str] = &[
     "tier of an order below zero",
     "policies of one tier and order",
     "policies of one name",
+    "policies of two APIs, of one name, tier and order",
     "policy of a class that pods are not asked about",
     "pod with a label that is not its own to give",
     "address in a set of addresses",
@@ -146,6 +147,16 @@ impl Seen {
         let tie = pairs().any(|(a, b)| a.tier == b.tier && a.order.get() == b.order.get());
         self.if_so(tie, "policies of one tier and order");
         self.if_so(pairs().any(|(a, b)| a.meta.name == b.meta.name), "policies of one name");
+        let (named, clustered) = (&cluster.policies, &cluster.cluster_policies);
+        let twins = calico.iter().any(|p| {
+            let of = |tier: &str, order| &*p.tier == tier && p.order.get() == order;
+            let k8s = |n: &NetworkPolicy| n.meta == p.meta && of("default", Some(1000.0));
+            let priority = |n: &ClusterPolicy| n.priority.map(f64::from);
+            let tier = |n: &ClusterPolicy| if n.tier == ClusterTier::Admin { "kube-admin" } else { "kube-baseline" };
+            let cluster = |n: &ClusterPolicy| n.meta.name == p.meta.name && of(tier(n), priority(n));
+            named.iter().any(k8s) || p.meta.namespace.is_empty() && clustered.iter().any(cluster)
+        });
+        self.if_so(twins, "policies of two APIs, of one name, tier and order");
         let unasked = calico.iter().any(|p| matches!(p.class, Class::PreDnat | Class::DoNotTrack));
         self.if_so(unasked, "policy of a class that pods are not asked about");
         let stolen = |k: &str| k.starts_with("pcns.") || k.starts_with("pcsa.");

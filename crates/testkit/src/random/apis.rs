@@ -26,7 +26,11 @@ pub(super) const TIERS: [&str; 4] = ["early", "tied", "zlate", "missing"];
 #[must_use]
 pub fn three_apis(rng: &mut Rng) -> Cluster {
     let mut out = super::cluster(rng);
-    out.policies = policies(rng, 0, 3);
+    let mut written = policies(rng, 0, 3);
+    for policy in &mut written {
+        policy.meta.name = (*rng.pick(&calico::NAMES)).into();
+    }
+    out.policies = unique(written, |p| name(&p.meta));
     for namespace in &mut out.namespaces {
         *namespace = namespace.with_accounts(accounts(rng));
     }

@@ -12,7 +12,9 @@ use super::{NAMESPACES, PORT_NAMES, PORTS};
 use crate::Rng;
 
 /// Names that only a comparison of the joined string sorts as Calico does.
-pub(super) const NAMES: [&str; 5] = ["allow", "allow-web", "allow.x", "allow0", "deny"];
+pub(super) const NAMES: [&str; 4] = ["allow", "allow-web", "allow.x", "allow0"];
+/// Priorities of cluster policies.
+pub(super) const PRIORITIES: [u16; 3] = [0, 5, 1000];
 
 /// A NetworkPolicy or GlobalNetworkPolicy of Calico.
 pub(super) fn policy(rng: &mut Rng) -> Policy {
@@ -21,14 +23,20 @@ pub(super) fn policy(rng: &mut Rng) -> Policy {
     let rules = |rng: &mut Rng, direction| rng.several(0, 5, |rng| rule(rng, &namespace, direction));
     let ingress = rng.maybe(70, |rng| rules(rng, Direction::Ingress));
     let egress = rng.maybe(if ingress.is_none() { 100 } else { 50 }, |rng| rules(rng, Direction::Egress));
+    let tier = match rng.below(100) {
+        0..35 => "default",
+        35..50 => "kube-admin",
+        50..60 => "kube-baseline",
+        _ => *rng.pick(&TIERS),
+    };
     Policy {
-        tier: match rng.below(100) {
-            0..35 => "default".into(),
-            35..50 => "kube-admin".into(),
-            50..60 => "kube-baseline".into(),
-            _ => (*rng.pick(&TIERS)).into(),
+        tier: tier.into(),
+        // Often that of the policies of another API in the same tier.
+        order: match tier {
+            "default" if rng.chance(30) => Order::new(1000.0),
+            "kube-admin" | "kube-baseline" if rng.chance(60) => Order::new(f64::from(*rng.pick(&PRIORITIES))),
+            _ => order(rng),
         },
-        order: order(rng),
         selector: if rng.chance(60) { Selector::All } else { selector(rng) },
         namespaces: if global { rng.maybe(25, of_namespace) } else { None },
         service_accounts: rng.maybe(12, of_account),
@@ -47,7 +55,7 @@ pub(super) fn policy(rng: &mut Rng) -> Policy {
 fn order(rng: &mut Rng) -> Order {
     match rng.below(100) {
         0..25 => Order::NONE,
-        25..55 => Order::new(1000.0),
+        25..40 => Order::new(1000.0),
         _ => Order::new(*rng.pick(&[-1.5, 0.0, 5.0, 5.0, 999.5, 1001.0])),
     }
 }

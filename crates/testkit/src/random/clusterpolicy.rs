@@ -5,16 +5,16 @@ use tortie_model::{
 };
 
 use super::apis::net;
-use super::calico::NAMES;
+use super::calico::{NAMES, PRIORITIES};
 use super::{PORT_NAMES, PORTS, namespace_selector, protocol, selector};
 use crate::Rng;
 
 /// A policy of one of the three kinds.
 pub(super) fn policy(rng: &mut Rng) -> ClusterPolicy {
     let (kind, tier) = match rng.below(100) {
-        0..36 => (Kind::ClusterNetworkPolicy, ClusterTier::Admin),
-        36..62 => (Kind::ClusterNetworkPolicy, ClusterTier::Baseline),
-        62..78 => (Kind::AdminNetworkPolicy, ClusterTier::Admin),
+        0..34 => (Kind::ClusterNetworkPolicy, ClusterTier::Admin),
+        34..58 => (Kind::ClusterNetworkPolicy, ClusterTier::Baseline),
+        58..74 => (Kind::AdminNetworkPolicy, ClusterTier::Admin),
         _ => (Kind::BaselineAdminNetworkPolicy, ClusterTier::Baseline),
     };
     let only = kind == Kind::BaselineAdminNetworkPolicy;
@@ -28,7 +28,7 @@ pub(super) fn policy(rng: &mut Rng) -> ClusterPolicy {
         kind,
         meta: Meta { name: if only { "default".into() } else { (*rng.pick(&NAMES)).into() }, ..Meta::default() },
         tier,
-        priority: if only { None } else { Some(*rng.pick(&[0, 5, 5, 1000])) },
+        priority: if only { None } else { Some(*rng.pick(&PRIORITIES)) },
         subject: pods(rng),
         ingress: rules(rng, Direction::Ingress),
         egress: rules(rng, Direction::Egress),
