@@ -147,3 +147,27 @@ fn needs_protocol(rule: &Rule) -> bool {
     let mut ports = ends.into_iter().flat_map(|end| end.ports.iter().chain(&end.not_ports));
     rule.icmp.is_some() || ports.any(|port| !matches!(port, PortSpec::Named(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use tortie_model::calico::Action;
+
+    use super::*;
+    use crate::{Rng, random};
+
+    #[test]
+    fn nothing_is_left_that_a_failure_does_not_need() {
+        let passes = |cluster: &Cluster| {
+            let rules = cluster.calico.iter().flat_map(|p| p.ingress.iter().flatten());
+            rules.filter(|rule| rule.action == Action::Pass && rule.icmp.is_some()).count()
+        };
+        let mut rng = Rng::new(1);
+        let cluster = std::iter::repeat_with(|| random::three_apis(&mut rng)).find(|c| passes(c) > 0);
+        let small = smallest(&cluster.expect("there is one"), |cluster| passes(cluster) > 0);
+        let [policy] = &small.calico[..] else { panic!("one policy is enough:\n{small}") };
+        let [rule] = &policy.ingress.as_ref().expect("it has a rule")[..] else { panic!("so is one rule:\n{small}") };
+        assert_eq!((&rule.source, &rule.destination), (&Entity::default(), &Entity::default()));
+        assert!(rule.icmp.is_some() && rule.protocol.is_some(), "a type of ICMP needs its protocol");
+        assert_eq!(Cluster { calico: Vec::new(), ..small }, Cluster::default());
+    }
+}
