@@ -20,13 +20,13 @@ fn options(rng: &mut Rng) -> Options {
 
 fn ask(judges: &Judges<'_>, rng: &mut Rng, cluster: &Cluster, case: &str, coverage: &mut Coverage) {
     for _ in 0..FLOWS {
-        let flow = random::flow(rng, cluster);
-        let Flow { from, to, traffic, .. } = flow;
-        let more = random::traffic(rng, Family::of(from));
+        let three = cluster.is_of_three_apis();
+        let flow = if three { random::detailed_flow(rng, cluster) } else { random::flow(rng, cluster) };
+        let more = Flow { traffic: random::traffic(rng, Family::of(flow.from)), ..flow };
         let case = || format!("{case}\n{cluster}");
-        let halves = judges.ask(from, to, &[traffic, more], &case);
-        for (traffic, halves) in [traffic, more].into_iter().zip(halves) {
-            coverage.count(cluster, Flow { traffic, ..flow }, halves);
+        let halves = judges.ask_all(&[flow, more], &case);
+        for (flow, halves) in [flow, more].into_iter().zip(halves) {
+            coverage.count(cluster, flow, halves);
         }
     }
 }
@@ -47,6 +47,12 @@ fn all_who_decide_agree() {
     agree(random::cluster).print_and_hold();
 }
 
+/// From ports that rules name, too.
+#[test]
+fn all_who_know_three_apis_agree() {
+    println!("{}", agree(random::three_apis));
+}
+
 /// The reference does not know tiers: it is not heard.
 #[test]
 fn all_who_know_tiers_agree() {
@@ -59,8 +65,11 @@ fn all_agree_after_changes() {
     let mut coverage = Coverage::default();
     for seed in 0..200 {
         let mut rng = Rng::new(seed);
-        let tiered = rng.chance(50);
-        let mut cluster = if tiered { random::tiered_cluster(&mut rng) } else { random::cluster(&mut rng) };
+        let mut cluster = match rng.below(3) {
+            0 => random::cluster(&mut rng),
+            1 => random::tiered_cluster(&mut rng),
+            _ => random::three_apis(&mut rng),
+        };
         let mut compiler = Compiler::new();
         let mut lowering = Lowering::new(options(&mut rng), None);
         for step in 0..5 {

@@ -49,36 +49,45 @@ pub(crate) struct Judges<'a> {
 }
 
 impl Judges<'_> {
-    /// Asks all of them about packets from one address to another; what they agree on, for each packet.
+    /// Asks all of them about packets from a client at one address to another; what they agree on, for each packet.
     ///
     /// # Panics
     /// When they do not agree.
     pub(crate) fn ask(&self, from: IpAddr, to: IpAddr, packets: &[Traffic], case: &dyn Fn() -> String) -> Vec<Halves> {
+        let flows: Vec<Flow> = packets.iter().map(|traffic| Flow::new(from, to, *traffic)).collect();
+        self.ask_all(&flows, case)
+    }
+
+    /// The same of packets between the ends of the first, from any port.
+    pub(crate) fn ask_all(&self, flows: &[Flow], case: &dyn Fn() -> String) -> Vec<Halves> {
+        let Some(&Flow { from, to, .. }) = flows.first() else { return Vec::new() };
         let (source, destination) = (self.index.address_side(from), self.index.address_side(to));
         let pair = self.index.pair(&source, &destination);
         let with_reference = self.cluster.tiered.is_empty();
-        let decide = |traffic: &Traffic| {
-            let flow = Flow::new(from, to, *traffic);
+        let decide = |flow: &Flow| {
+            let flow = *flow;
             let case = || format!("{flow} in {}", case());
-            let verdict = self.index.verdict(&source, &destination, *traffic);
+            let verdict = self.index.verdict(&source, &destination, flow.asked());
             let halves = Halves { egress: verdict.egress.is_allowed(), ingress: verdict.ingress.is_allowed() };
             if with_reference {
                 assert_eq!(halves, reference::decide(self.cluster, flow), "engine and reference: {}", case());
             }
-            let (egress, ingress) = pair.regions.get(*traffic);
-            assert_eq!(
-                (egress, ingress, pair.shortcut),
-                (&verdict.egress.outcome, &verdict.ingress.outcome, verdict.shortcut),
-                "all packets at once, and one: {}",
-                case()
-            );
+            if flow.source_port == EPHEMERAL_PORT {
+                let (egress, ingress) = pair.regions.get(flow.traffic);
+                assert_eq!(
+                    (egress, ingress, pair.shortcut),
+                    (&verdict.egress.outcome, &verdict.ingress.outcome, verdict.shortcut),
+                    "all packets at once, and one: {}",
+                    case()
+                );
+            }
             // From this node to its own pod, and not through it: the plan is never asked.
             if verdict.shortcut != Some(Shortcut::LocalNode) {
                 self.of_node(flow, &verdict, &case);
             }
             halves
         };
-        packets.iter().map(decide).collect()
+        flows.iter().map(decide).collect()
     }
 
     /// Whether the address is a pod's of this node. Not the plan is asked, which might have forgotten one.
@@ -100,7 +109,7 @@ impl Judges<'_> {
             source: flow.from,
             destination: flow.to,
             traffic: flow.traffic,
-            source_port: EPHEMERAL_PORT,
+            source_port: flow.source_port,
         };
         let found = self.plan.evaluate(&packet);
         let run = self.run(flow, &packet);
@@ -119,7 +128,7 @@ impl Judges<'_> {
             panic!("{found:?} in {}", case());
         };
         let [egress_passes, ingress_passes] = match verdict.shortcut {
-            Some(Shortcut::Loopback) => self.index.hairpin(&self.index.address_side(flow.from), flow.traffic),
+            Some(Shortcut::Loopback) => self.index.hairpin(&self.index.address_side(flow.from), flow.asked()),
             _ => [verdict.egress.is_allowed(), verdict.ingress.is_allowed()],
         };
         let expected = (!sends || egress_passes) && (!receives || ingress_passes);

@@ -83,7 +83,10 @@ pub(crate) fn check(plan: &Plan) {
         assert!(plan.paths.contains_key(&profile.default));
         let blocks = profile.stack.rules().any(|(_, r)| match &r.peers {
             tortie_policy::Peers::Any => false,
-            tortie_policy::Peers::OneOf(peers) => peers.iter().any(|p| p.blocks.is_some()),
+            tortie_policy::Peers::OneOf(peers) => peers.iter().any(|p| {
+                let listed = p.blocks.as_ref().is_some_and(|blocks| !blocks.is_empty());
+                listed || !p.sets.is_empty() || !p.not_blocks.is_empty() || p.family.is_some()
+            }),
         });
         let closed = plan.paths[&profile.default].by == Decider::TooBig;
         assert_eq!(profile.outside == OutsideClass::ByRange, blocks && !closed);
