@@ -147,14 +147,12 @@ fn port_elements(id: ProfileId, profile: &Profile, budget: u16, edit: &mut Edit<
             None if rest.0 == 0 => continue,
             None => &all,
         };
-        // Without ports, and the ICMP of the other family, whose header the program does not read.
-        if protocol.transport().is_none()
-            && let Some((_, class)) = ranges.first().filter(|(_, c)| c.0 != 0)
-        {
+        let has_detail = protocol.transport().is_some() || protocol.is_icmp();
+        if !has_detail && let Some((_, class)) = ranges.first().filter(|(_, c)| c.0 != 0) {
             let key = [&[number, 0, 0, 0][..], &id.0.to_ne_bytes()].concat();
             edit.put(Slot::Protocol, entry(key, class.0));
         }
-        if protocol.transport().is_some() || protocol.is_icmp() {
+        if has_detail {
             for (range, class) in ranges.iter().filter(|(_, c)| c.0 != 0) {
                 let id = id.0.to_ne_bytes();
                 if !is_large(range, budget) {

@@ -37,19 +37,20 @@ const WIDE: Reg = Reg::new(8);
 pub(crate) enum Group {
     /// A protocol with destination ports.
     Ports(IpProtocol),
-    /// The ICMP of the family: type and code instead of a port.
-    Icmp,
+    /// ICMP: type and code instead of a port. That of the other family too: a pod may send what it likes.
+    Icmp(IpProtocol),
     /// Everything else: the protocol alone.
     Other,
 }
 
 impl Group {
     /// All of them. Together they cover every protocol.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Ports(IpProtocol::TCP),
         Self::Ports(IpProtocol::UDP),
         Self::Ports(IpProtocol::SCTP),
-        Self::Icmp,
+        Self::Icmp(IpProtocol::ICMP),
+        Self::Icmp(IpProtocol::ICMPV6),
         Self::Other,
     ];
 
@@ -57,7 +58,7 @@ impl Group {
     const fn detail_offset(self) -> Option<u32> {
         match self {
             Self::Ports(_) => Some(2),
-            Self::Icmp => Some(0),
+            Self::Icmp(_) => Some(0),
             Self::Other => None,
         }
     }
@@ -165,14 +166,16 @@ impl Pipeline {
     }
 
     /// Goes on for packets of a group.
-    pub(crate) fn group(self, family: Family, group: Group) -> Self {
+    pub(crate) fn group(self, group: Group) -> Self {
         match group {
-            Group::Ports(protocol) => self.protocol(protocol),
-            Group::Icmp => self.protocol(IpProtocol::icmp(family)),
+            Group::Ports(protocol) | Group::Icmp(protocol) => self.protocol(protocol),
             Group::Other => {
-                let own = [IpProtocol::TCP, IpProtocol::UDP, IpProtocol::SCTP, IpProtocol::icmp(family)];
+                let own = Group::ALL.into_iter().filter_map(|group| match group {
+                    Group::Ports(protocol) | Group::Icmp(protocol) => Some(protocol),
+                    Group::Other => None,
+                });
                 let load = self.meta(MetaKey::L4Proto, SCRATCH);
-                own.into_iter().fold(load, |p, protocol| p.compare(SCRATCH, CmpOp::Neq, &[protocol.0]))
+                own.fold(load, |p, protocol| p.compare(SCRATCH, CmpOp::Neq, &[protocol.0]))
             }
         }
     }
@@ -333,7 +336,7 @@ impl Pipeline {
     ) -> Rule {
         let map = layout.name(Slot::Act(direction, stage));
         Self::new()
-            .group(family, group)
+            .group(group)
             .profile(layout, family, direction)
             .identity(layout, family, direction, stage)
             .class(layout, family, direction)

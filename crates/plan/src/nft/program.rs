@@ -201,10 +201,10 @@ impl Program<'_> {
         rules
     }
 
-    /// Connection tracking finds packets without a whole transport header invalid; but it may be told to look away,
-    /// and no rule above matches them.
+    /// Connection tracking finds packets without a whole transport header invalid; but it may be told to look away, and
+    /// it does not know the ICMP of the other family. No rule above matches them.
     fn headless(&self, family: Family, direction: Direction) -> Rule {
-        Pipeline::new().state(UNTRACKED).profile(self.layout, family, direction).goto(DropKind::Invalid.as_str())
+        Pipeline::new().profile(self.layout, family, direction).goto(DropKind::Invalid.as_str())
     }
 
     fn to_ranges(&self, direction: Direction) -> Vec<Rule> {

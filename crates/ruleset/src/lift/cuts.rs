@@ -32,10 +32,10 @@ pub(super) enum Layout {
 impl Layout {
     const ALL: [Self; 3] = [Self::Port, Self::Type, Self::Opaque];
 
-    pub(super) const fn of(version: IpVersion, protocol: u8) -> Self {
-        match (protocol, version) {
-            (6 | 17 | 132, _) => Self::Port,
-            (1, IpVersion::V4) | (58, IpVersion::V6) => Self::Type,
+    pub(super) const fn of(protocol: u8) -> Self {
+        match protocol {
+            6 | 17 | 132 => Self::Port,
+            1 | 58 => Self::Type,
             _ => Self::Opaque,
         }
     }
@@ -166,7 +166,7 @@ impl Cuts {
     pub fn traffic(&mut self, protocol: u8, details: std::ops::RangeInclusive<u16>) {
         for version in IpVersion::ALL {
             let rect = Rect { protocols: (protocol, protocol), details: (*details.start(), *details.end()) };
-            self.traffic.entry((version, Layout::of(version, protocol))).or_default().insert(rect);
+            self.traffic.entry((version, Layout::of(protocol))).or_default().insert(rect);
         }
     }
 
@@ -442,7 +442,7 @@ mod tests {
         }
         let detail = Byte::of(Field::Detail, 0);
         assert_eq!((Layout::Port.load(2, 1), Layout::Type.load(0, 1)), (vec![detail], vec![detail]));
-        assert_eq!(Layout::of(IpVersion::V4, 58), Layout::Opaque, "the other version's ICMP");
+        assert_eq!([1, 58, 47].map(Layout::of), [Layout::Type, Layout::Type, Layout::Opaque]);
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub struct TrafficClass {
     pub detail: u16,
     /// Source port; 0 for protocols without.
     pub source_port: u16,
-    /// The transport header is missing: only packets that are exempt from connection tracking get so far.
+    /// The transport header is missing. Connection tracking finds such packets invalid, but it may be told to look away,
+    /// and does not know the ICMP of the other version.
     pub headless: bool,
 }
 
@@ -64,7 +65,7 @@ impl Space {
             })
             .collect();
         for protocol in 0..=u8::MAX {
-            let layout = Layout::of(version, protocol);
+            let layout = Layout::of(protocol);
             let here: Vec<_> =
                 rects[&layout].iter().filter(|(_, r)| r.protocols.0 <= protocol && protocol <= r.protocols.1).collect();
             if layout == Layout::Opaque {
@@ -99,13 +100,13 @@ impl Space {
             .map(|(from, to)| if (*from..=to).contains(&SHOWN_PORT) { SHOWN_PORT } else { *from })
             .collect();
         let from_each = |class: TrafficClass| -> Vec<TrafficClass> {
-            if class.headless || Layout::of(version, class.protocol) != Layout::Port {
+            if class.headless || Layout::of(class.protocol) != Layout::Port {
                 return vec![class];
             }
             sources.iter().map(|port| TrafficClass { source_port: *port, ..class }).collect()
         };
         let traffic: Vec<TrafficClass> = found.into_values().flat_map(from_each).collect();
-        let layouts = traffic.iter().map(|t| Layout::of(version, t.protocol)).collect();
+        let layouts = traffic.iter().map(|t| Layout::of(t.protocol)).collect();
         Self { version, addresses, traffic, layouts }
     }
 

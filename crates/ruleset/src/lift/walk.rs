@@ -72,8 +72,7 @@ impl<'a> Lift<'a> {
     #[must_use]
     pub fn run(&self, head: &Head) -> Walked {
         let every = self.space.addresses_where(|_| true);
-        let headless = head.connection.state == Connection::UNTRACKED;
-        let traffic = self.space.traffic_where(|t| headless || !t.headless);
+        let traffic = self.space.traffic_where(|_| true);
         let mut cubes = vec![Cube { source: every.clone(), destination: every, traffic }];
         let at_hook =
             |(name, chain): (&'a String, &'a Arc<Chain>)| Some((chain.base.filter(|b| b.hook == head.hook)?, name));
