@@ -59,7 +59,9 @@ impl Ground {
 
     /// The engine's answer for one packet that opens a connection through this node, one packet at a time.
     fn opens(&self, packet: &Witness) -> Option<bool> {
-        if packet.hook != Hook::Forward || packet.packet.connection.state != Connection::NEW {
+        // The engine is not asked about packets without a header.
+        let asked = packet.hook == Hook::Forward && !packet.traffic.headless;
+        if !asked || packet.packet.connection.state != Connection::NEW {
             return None;
         }
         let traffic = Traffic { protocol: IpProtocol(packet.traffic.protocol), detail: packet.traffic.detail };
