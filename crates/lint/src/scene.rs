@@ -235,7 +235,7 @@ fn engine_blocks(policy: &Policy) -> impl Iterator<Item = IpBlock> + '_ {
     let rules = policy.ingress.iter().chain(&policy.egress).flatten();
     let peers = rules.flat_map(|rule| rule.peers.listed().iter().chain(&rule.own));
     peers.flat_map(|peer| {
-        let sets = peer.sets.iter().chain(&peer.not_blocks).map(|net| IpBlock::new(*net, []));
+        let sets = peer.sets.blocks().iter().chain(peer.not_blocks.blocks()).map(|net| IpBlock::new(*net, []));
         peer.blocks.iter().flatten().cloned().chain(sets).collect::<Vec<_>>()
     })
 }

@@ -10,6 +10,7 @@ mod cluster;
 mod entry;
 mod labels;
 mod net;
+mod nets;
 mod object;
 mod order;
 mod policy;
@@ -27,6 +28,7 @@ pub use entry::{
 };
 pub use labels::Labels;
 pub use net::{Family, IpBlock, canonical};
+pub use nets::Nets;
 pub use object::{Kind, Meta, ObjectRef, ObjectRefError};
 pub use order::Order;
 pub use policy::{NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec};

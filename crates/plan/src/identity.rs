@@ -291,10 +291,10 @@ impl Identities {
 
     /// The identities that a peer means, but for number 0, which is asked by [`is_outside_meant`].
     pub(crate) fn matching(&self, peer: &Peer) -> RoaringBitmap {
-        let mut out = peer
-            .endpoints
-            .as_ref()
-            .map_or_else(|| self.all.clone(), |selector| self.selected(selector) | self.within(peer.sets.iter()));
+        let mut out = peer.endpoints.as_ref().map_or_else(
+            || self.all.clone(),
+            |selector| self.selected(selector) | self.within(peer.sets.blocks().iter()),
+        );
         if let Some(blocks) = &peer.blocks {
             out &= blocks.iter().fold(RoaringBitmap::new(), |found, block| {
                 let Some(inside) = self.nets.get(&block.cidr()) else { return found };
@@ -307,7 +307,7 @@ impl Identities {
         if let Some(selector) = &peer.not_endpoints {
             out -= self.selected(selector);
         }
-        out - self.within(peer.not_blocks.iter())
+        out - self.within(peer.not_blocks.blocks().iter())
     }
 
     /// The identities in one of these blocks, which are blocks that policies name.
@@ -377,14 +377,14 @@ pub(crate) fn is_outside_meant(peer: &Peer) -> bool {
 fn means(peer: &Peer, pod: Option<&PodContent>, nets: &[IpNet]) -> bool {
     let has = |net: &IpNet| nets.contains(net);
     let is_pod_of = |selector: &EndpointSelector| pod.is_some_and(|pod| pod.is_selected(selector));
-    peer.endpoints.as_ref().is_none_or(|selector| is_pod_of(selector) || peer.sets.iter().any(has))
+    peer.endpoints.as_ref().is_none_or(|selector| is_pod_of(selector) || peer.sets.blocks().iter().any(has))
         && peer
             .blocks
             .as_ref()
             .is_none_or(|blocks| blocks.iter().any(|block| has(&block.cidr()) && !block.except().iter().any(has)))
         && peer.family.is_none_or(|family| has(&family.whole()))
         && !peer.not_endpoints.as_ref().is_some_and(is_pod_of)
-        && !peer.not_blocks.iter().any(has)
+        && !peer.not_blocks.blocks().iter().any(has)
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(sets: &mut HashMap<K, RoaringBitmap>, key: &K, id: u32) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tortie_model::calico::{self, Entity, Icmp};
-use tortie_model::{Direction, IpBlock, IpProtocol, Kind, ObjectRef, PortSpec, Protocol};
+use tortie_model::{Direction, IpBlock, IpProtocol, Kind, Nets, ObjectRef, PortSpec, Protocol};
 
 use crate::expression::{Expression, Key};
 use crate::rule::{
@@ -115,10 +115,10 @@ impl Reader<'_> {
         let block = |net: &ipnet::IpNet| IpBlock::new(*net, []);
         Peer {
             endpoints: endpoints.map(everywhere),
-            sets: Vec::new(),
+            sets: Nets::default(),
             blocks: (!entity.nets.is_empty()).then(|| entity.nets.iter().map(block).collect()),
             not_endpoints: not_endpoints.map(everywhere),
-            not_blocks: entity.not_nets.clone(),
+            not_blocks: entity.not_nets.iter().copied().collect(),
             family: None,
             source: entity.service.as_ref().filter(|_| !own).map(|service| BlockSource::Service {
                 // The documentation of `ServiceMatch.namespace`: that of the policy when it is not written.

@@ -11,7 +11,7 @@ use tortie_model::{Direction, EndpointSlice, Family, Kind, Namespace, Node, Obje
 use tortie_persistent::{Changed, Map};
 
 use crate::own::Own;
-use crate::references::{self, World};
+use crate::references::{self, Sets, World};
 use crate::rule::{EndAction, NamespaceMatch, Policy, Tier};
 use crate::side::Side;
 use crate::stack::{Stack, TierStack};
@@ -98,7 +98,7 @@ pub struct Index {
     nodes: Map<Arc<str>, Arc<Node>>,
     node_ips: Map<IpAddr, Arc<str>>,
     tiers: Map<Arc<str>, Tier>,
-    sets: Map<ObjectRef, Arc<NetworkSet>>,
+    sets: Sets,
     slices: Map<ObjectRef, Arc<EndpointSlice>>,
     policies: Map<ObjectRef, Arc<Policy>>,
     /// Policies that refer to other objects, as they were given: without the addresses of those.
@@ -119,7 +119,7 @@ impl Default for Index {
             nodes: Map::new(),
             node_ips: Map::new(),
             tiers: Tier::built_in().map(|tier| (tier.name.clone(), tier)).into(),
-            sets: Map::new(),
+            sets: Sets::default(),
             slices: Map::new(),
             policies: Map::new(),
             written: Map::new(),
@@ -194,7 +194,7 @@ impl Index {
             Delta::NodeRemoved(name) => self.take_node(&name),
             Delta::Policy(policy) => self.put_policy(Arc::from(policy)),
             Delta::PolicyRemoved(object) => {
-                self.written.remove(&object);
+                self.forget_written(&object);
                 self.take_policy(&object)
             }
             Delta::Tier(tier) => {
@@ -226,13 +226,20 @@ impl Index {
     }
 
     fn put_policy(&mut self, policy: Arc<Policy>) -> bool {
+        self.forget_written(&policy.object);
         if !policy.refers() {
-            self.written.remove(&policy.object);
             return self.put_settled(policy);
         }
+        self.sets.hold(&policy, &self.namespaces);
         let settled = self.world().settle(&policy);
         self.written.insert(policy.object.clone(), policy);
         self.put_settled(Arc::new(settled))
+    }
+
+    fn forget_written(&mut self, object: &ObjectRef) {
+        if let Some(policy) = self.written.remove(object) {
+            self.sets.release(&policy);
+        }
     }
 
     fn put_settled(&mut self, policy: Arc<Policy>) -> bool {
@@ -246,7 +253,7 @@ impl Index {
     }
 
     const fn world(&self) -> World<'_> {
-        World { namespaces: &self.namespaces, nodes: &self.nodes, sets: &self.sets, slices: &self.slices }
+        World { nodes: &self.nodes, sets: &self.sets, slices: &self.slices }
     }
 
     /// Settles anew the policies that something else than pods and namespaces concerns.
@@ -275,13 +282,18 @@ impl Index {
 
     fn set_changed(&mut self, set: &NetworkSet) {
         let namespace = self.namespaces.get(&set.meta.namespace).cloned();
-        self.follow(references::Changed::Set(set, namespace.as_deref()));
+        self.set_changed_in(set, namespace.as_deref());
+    }
+
+    fn set_changed_in(&mut self, set: &NetworkSet, namespace: Option<&Namespace>) {
+        self.sets.changed(set, namespace, &self.namespaces);
+        self.follow(references::Changed::Set(set, namespace));
     }
 
     fn namespace_of_sets_changed(&mut self, name: &Arc<str>, old: Option<&Namespace>) {
-        let here: Vec<_> = self.sets.values().filter(|set| set.meta.namespace == *name).cloned().collect();
+        let here: Vec<_> = self.sets.all().values().filter(|set| set.meta.namespace == *name).cloned().collect();
         for set in here {
-            self.follow(references::Changed::Set(&set, old));
+            self.set_changed_in(&set, old);
             self.set_changed(&set);
         }
     }
@@ -326,7 +338,7 @@ impl Index {
 
     /// Whether an object is in a namespace.
     fn is_named(&self, namespace: &Arc<str>) -> bool {
-        self.has_pods(namespace) || self.sets.values().any(|set| set.meta.namespace == *namespace)
+        self.has_pods(namespace) || self.sets.all().values().any(|set| set.meta.namespace == *namespace)
     }
 
     fn has_pods(&self, namespace: &Arc<str>) -> bool {

@@ -1,6 +1,6 @@
 //! The rule that came nearest to allowing a denied packet, and what in it did not match.
 
-use tortie_model::{Family, IpProtocol, Requirement, Traffic};
+use tortie_model::{Family, IpProtocol, Nets, Requirement, Traffic};
 
 use crate::expression::PodLabels;
 use crate::ports::{Asked, NamedPorts, Names};
@@ -137,7 +137,7 @@ fn nearest_peer(peers: &Peers, side: &Side) -> Option<(usize, PeerMiss)> {
 
 /// Why a peer does not match; `None` when it does.
 fn peer_miss(peer: &Peer, side: &Side) -> Option<PeerMiss> {
-    let within = |nets: &[ipnet::IpNet]| side.ip().is_some_and(|ip| nets.iter().any(|n| n.contains(&ip)));
+    let within = |nets: &Nets| side.ip().is_some_and(|ip| nets.contains(ip));
     if let Some(family) = peer.family.filter(|f| side.ip().is_some_and(|ip| Family::of(ip) != *f)) {
         return Some(PeerMiss::Family(family));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tortie_model::calico::NetworkSet;
-use tortie_model::{EndpointSlice, IpBlock, LabelSelector, Namespace, Node, ObjectRef, canonical};
+use tortie_model::{EndpointSlice, IpBlock, LabelSelector, Namespace, Nets, Node, ObjectRef, canonical};
 use tortie_persistent::Map;
 
 use crate::rule::{BlockSource, Detail, EndpointSelector, Peer, Peers, Policy, PortMatch, Ports, Rule};
@@ -14,9 +14,8 @@ use crate::rule::{BlockSource, Detail, EndpointSelector, Peer, Peers, Policy, Po
 /// The objects that policies may refer to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct World<'a> {
-    pub(crate) namespaces: &'a Map<Arc<str>, Arc<Namespace>>,
     pub(crate) nodes: &'a Map<Arc<str>, Arc<Node>>,
-    pub(crate) sets: &'a Map<ObjectRef, Arc<NetworkSet>>,
+    pub(crate) sets: &'a Sets,
     pub(crate) slices: &'a Map<ObjectRef, Arc<EndpointSlice>>,
 }
 
@@ -55,6 +54,81 @@ impl Policy {
             (Changed::Node(node), Some(BlockSource::Nodes(selector))) => selector.matches(&node.meta.labels),
             _ => false,
         })
+    }
+}
+
+/// The network sets of a cluster, and what the selectors of its policies mean of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sets {
+    all: Map<ObjectRef, Arc<NetworkSet>>,
+    /// By selector, with the number of times that policies have it.
+    selected: Map<EndpointSelector, (usize, Nets)>,
+}
+
+impl Sets {
+    pub(crate) const fn all(&self) -> &Map<ObjectRef, Arc<NetworkSet>> {
+        &self.all
+    }
+
+    pub(crate) fn insert(&mut self, object: ObjectRef, set: Arc<NetworkSet>) -> Option<Arc<NetworkSet>> {
+        self.all.insert(object, set)
+    }
+
+    pub(crate) fn remove(&mut self, object: &ObjectRef) -> Option<Arc<NetworkSet>> {
+        self.all.remove(object)
+    }
+
+    /// The addresses that a selector of a policy means, besides those of pods.
+    fn of(&self, selector: &EndpointSelector) -> Nets {
+        self.selected.get(selector).map(|(_, nets)| nets.clone()).unwrap_or_default()
+    }
+
+    /// A policy is there: what its selectors mean is looked up once, however many rules have them.
+    pub(crate) fn hold(&mut self, policy: &Policy, namespaces: &Map<Arc<str>, Arc<Namespace>>) {
+        for selector in policy.peers().flat_map(selectors).filter(|s| s.expression.is_some()) {
+            if let Some((users, _)) = self.selected.get_mut(selector) {
+                *users += 1;
+            } else {
+                let nets = self.addresses(selector, namespaces);
+                self.selected.insert(selector.clone(), (1, nets));
+            }
+        }
+    }
+
+    /// A policy is gone.
+    pub(crate) fn release(&mut self, policy: &Policy) {
+        for selector in policy.peers().flat_map(selectors).filter(|s| s.expression.is_some()) {
+            let Some((users, _)) = self.selected.get_mut(selector) else { continue };
+            *users -= 1;
+            if *users == 0 {
+                self.selected.remove(selector);
+            }
+        }
+    }
+
+    /// A set is another one now, or gone: what selectors mean that select it, as it was or is, is looked up again.
+    pub(crate) fn changed(
+        &mut self,
+        set: &NetworkSet,
+        namespace: Option<&Namespace>,
+        namespaces: &Map<Arc<str>, Arc<Namespace>>,
+    ) {
+        let selects = |s: &&EndpointSelector| s.selects_set(&set.meta.labels, namespace);
+        let concerned: Vec<EndpointSelector> = self.selected.keys().filter(selects).cloned().collect();
+        for selector in concerned {
+            let nets = self.addresses(&selector, namespaces);
+            if let Some((_, known)) = self.selected.get_mut(&selector) {
+                *known = nets;
+            }
+        }
+    }
+
+    fn addresses(&self, selector: &EndpointSelector, namespaces: &Map<Arc<str>, Arc<Namespace>>) -> Nets {
+        let selected = self.all.values().filter(|set| {
+            let namespace = namespaces.get(&set.meta.namespace);
+            selector.selects_set(&set.meta.labels, namespace.map(|ns| &**ns))
+        });
+        selected.flat_map(|set| set.nets.iter().copied()).collect()
     }
 }
 
@@ -97,12 +171,13 @@ impl World<'_> {
     fn peer(&self, peer: &Peer) -> Peer {
         let mut peer = peer.clone();
         if let Some(selector) = &peer.endpoints {
-            peer.sets = self.addresses_of_sets(selector);
+            peer.sets = self.sets.of(selector);
         }
         if let Some(selector) = &peer.not_endpoints {
-            peer.not_blocks.extend(self.addresses_of_sets(selector));
-            peer.not_blocks.sort_unstable();
-            peer.not_blocks.dedup();
+            let excluded = self.sets.of(selector);
+            if !excluded.is_empty() {
+                peer.not_blocks = peer.not_blocks.blocks().iter().chain(excluded.blocks()).copied().collect();
+            }
         }
         match &peer.source {
             None => {}
@@ -114,20 +189,6 @@ impl World<'_> {
             }
         }
         peer
-    }
-
-    fn addresses_of_sets(&self, selector: &EndpointSelector) -> Vec<IpNet> {
-        if selector.expression.is_none() {
-            return Vec::new();
-        }
-        let selected = self.sets.values().filter(|set| {
-            let namespace = self.namespaces.get(&set.meta.namespace);
-            selector.selects_set(&set.meta.labels, namespace.map(|ns| &**ns))
-        });
-        let mut nets: Vec<IpNet> = selected.flat_map(|set| set.nets.iter().map(IpNet::trunc)).collect();
-        nets.sort_unstable();
-        nets.dedup();
-        nets
     }
 
     fn addresses_of_nodes(&self, selector: &LabelSelector) -> impl Iterator<Item = IpAddr> {

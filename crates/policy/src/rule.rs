@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{Family, IpBlock, IpProtocol, Kind, LabelSelector, ObjectRef, Order};
+use tortie_model::{Family, IpBlock, IpProtocol, Kind, LabelSelector, Nets, ObjectRef, Order};
 
 use crate::expression::Expression;
 
@@ -176,14 +176,14 @@ pub struct Peer {
     /// It is an endpoint that this selects: a pod, or an address in `sets`.
     pub endpoints: Option<EndpointSelector>,
     /// The addresses of what `endpoints` selects besides pods. The index adds them.
-    pub sets: Vec<IpNet>,
+    pub sets: Nets,
     /// Its address lies in one of these blocks.
     pub blocks: Option<Vec<IpBlock>>,
     /// It is no pod that this selects.
     pub not_endpoints: Option<EndpointSelector>,
     /// Its address lies in none of these blocks. The index adds the addresses of what `not_endpoints` selects besides
     /// pods.
-    pub not_blocks: Vec<IpNet>,
+    pub not_blocks: Nets,
     /// Its address is of this family.
     pub family: Option<Family>,
     /// The objects whose addresses are its blocks. The index adds them.
@@ -229,7 +229,8 @@ impl Peer {
     pub fn nets(&self) -> impl Iterator<Item = IpNet> {
         let blocks = self.blocks.iter().flatten().flat_map(|b| b.except().iter().copied().chain([b.cidr()]));
         let family = self.family.map(|family| family.whole());
-        blocks.chain(self.sets.iter().copied()).chain(self.not_blocks.iter().copied()).chain(family)
+        let sets = self.sets.blocks().iter().chain(self.not_blocks.blocks());
+        blocks.chain(sets.copied()).chain(family)
     }
 }
 

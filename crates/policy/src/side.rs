@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use tortie_model::{Family, Labels, Namespace, Node, Pod};
+use tortie_model::{Family, Labels, Namespace, Nets, Node, Pod};
 
 use crate::expression::{PodLabels, SetLabels};
 use crate::rule::{EndpointSelector, NamespaceMatch, Peer, Peers};
@@ -86,7 +85,7 @@ impl Peer {
     /// Whether this end is meant.
     #[must_use]
     pub fn matches(&self, side: &Side) -> bool {
-        let within = |nets: &[IpNet]| side.ip.is_some_and(|ip| nets.iter().any(|n| n.contains(&ip)));
+        let within = |nets: &Nets| side.ip.is_some_and(|ip| nets.contains(ip));
         let is_pod_of = |selector: &EndpointSelector| {
             side.pod.as_ref().is_some_and(|(pod, namespace)| selector.selects(pod, namespace))
         };
