@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 21] = [
+    let tests: [(&str, Test); 22] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
@@ -89,6 +89,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("every case of the conformance suite", conformance::every_case),
         ("every step of Cyclonus", cyclonus::every_step),
         ("random clusters and policies", random::clusters),
+        ("random clusters of three APIs", random::three_apis),
         ("small clusters and policies, drawn from all of them", small::clusters),
     ];
     tests

@@ -9,8 +9,8 @@ use tortie_analysis::question::{Answerer, Question};
 use tortie_analysis::staging::{OutsideHost, Staged};
 use tortie_lab::Cluster as Lab;
 use tortie_manifest::case::{Endpoint, Probe, Via};
-use tortie_model::{Family, Pod, Traffic};
-use tortie_policy::{Index, PodKey, network_policy};
+use tortie_model::{Family, Kind, ObjectRef, Pod, Traffic};
+use tortie_policy::{Delta, Index, PodKey};
 use tortie_testkit::{Cluster, Flow, reference};
 
 use crate::Result;
@@ -24,20 +24,38 @@ pub(crate) fn outside(addresses: &[IpAddr]) -> Vec<OutsideHost> {
 
 /// What the lab makes of a cluster.
 pub(crate) fn staged(cluster: &Cluster, outside: &[OutsideHost]) -> Staged {
-    let policies = cluster.policies.iter().map(network_policy);
+    let mut world = World::default();
+    for delta in cluster.deltas() {
+        match delta {
+            Delta::Namespace(n) => drop(world.namespaces.insert(n.name().clone(), n)),
+            Delta::Node(n) => drop(world.nodes.insert(n.meta.name.clone(), n)),
+            Delta::Pod(p) => drop(world.pods.insert(PodKey::of(&p), *p)),
+            Delta::Tier(t) => drop(world.tiers.insert(t.name.clone(), t)),
+            Delta::NetworkSet(s) => {
+                let (kind, namespace) = match s.meta.namespace.is_empty() {
+                    true => (Kind::GlobalNetworkSet, None),
+                    false => (Kind::NetworkSet, Some(s.meta.namespace.clone())),
+                };
+                world.sets.insert(ObjectRef { kind, namespace, name: s.meta.name.clone() }, *s);
+            }
+            Delta::EndpointSlice(s) => {
+                let object = ObjectRef::namespaced(Kind::EndpointSlice, &s.meta.namespace, &s.meta.name);
+                world.slices.insert(object, *s);
+            }
+            Delta::Policy(p) => drop(world.policies.insert(p.object.clone(), *p)),
+            gone => unreachable!("a cluster from nothing takes nothing away: {gone:?}"),
+        }
+    }
     Staged {
         nodes: cluster.nodes.clone(),
-        world: World {
-            namespaces: cluster.namespaces.iter().map(|n| (n.name().clone(), n.clone())).collect(),
-            nodes: cluster.nodes.iter().map(|n| (n.meta.name.clone(), n.clone())).collect(),
-            pods: cluster.pods.iter().map(|p| (PodKey::of(p), p.clone())).collect(),
-            policies: policies.map(|p| (p.object.clone(), p)).collect(),
-            ..World::default()
-        },
+        world,
         services: std::collections::BTreeMap::default(),
         outside: outside.to_vec(),
     }
 }
+
+/// Some of the ports that the kernel gives to senders, the first and the last among them.
+const EPHEMERAL: [u16; 4] = [32768, 40000, 49152, 60999];
 
 /// Somebody with an address.
 #[derive(Clone)]
@@ -84,7 +102,15 @@ pub(crate) fn ask(
             for probe in probes(to) {
                 let question = question(&index, from, to, probe);
                 let traffic = question.answerers[0].traffic;
-                let wanted = reference::decide(cluster, Flow::new(from.ip, to.ip, traffic)).is_allowed();
+                // The kernel gives a sender any of these ports.
+                let ask = |source_port| {
+                    let flow = Flow { source_port, ..Flow::new(from.ip, to.ip, traffic) };
+                    reference::decide(cluster, flow).is_allowed()
+                };
+                let wanted = ask(EPHEMERAL[0]);
+                if EPHEMERAL.iter().any(|port| ask(*port) != wanted) {
+                    continue;
+                }
                 if !(wanted && nobody_listens(cluster, to, traffic)) {
                     asked.push((question, wanted));
                 }

@@ -19,12 +19,28 @@ const OUTSIDE: [&str; 4] = ["203.0.113.5", "203.0.113.200", "8.8.8.8", "2001:db8
 /// Ports of random policies, and their neighbours.
 const PORTS: [u16; 8] = [53, 79, 80, 81, 443, 444, 8080, 65535];
 
+/// Clusters with policies of three APIs.
+const OF_THREE_APIS: u64 = 15;
+
 pub(crate) fn clusters(world: &World) -> Result {
+    play(world, CLUSTERS, |rng| {
+        let raw = random::cluster(rng);
+        (raw.policies.len() > 2).then_some(raw)
+    })
+}
+
+/// Tiers, order, Pass, Log, selectors by expression, sets, exclusions, messages and named ports, in one kernel with
+/// NetworkPolicies.
+pub(crate) fn three_apis(world: &World) -> Result {
+    play(world, OF_THREE_APIS, |rng| Some(random::three_apis(rng)))
+}
+
+fn play(world: &World, clusters: u64, draw: impl Fn(&mut Rng) -> Option<Cluster>) -> Result {
     let first = std::env::var("TORTIE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(8_001);
     let (mut allowed, mut denied) = (0, 0);
-    println!("seeds {first} to {}", first + CLUSTERS - 1);
-    for seed in first..first + CLUSTERS {
-        let (a, d) = one(world, seed).map_err(|e| format!("TORTIE_SEED={seed}: {e}"))?;
+    println!("seeds {first} to {}", first + clusters - 1);
+    for seed in first..first + clusters {
+        let (a, d) = one(world, seed, &draw).map_err(|e| format!("TORTIE_SEED={seed}: {e}"))?;
         allowed += a;
         denied += d;
     }
@@ -36,11 +52,11 @@ pub(crate) fn clusters(world: &World) -> Result {
 }
 
 /// Plays one cluster: how many packets got through, and how many did not.
-fn one(world: &World, seed: u64) -> Result<(usize, usize)> {
+fn one(world: &World, seed: u64, draw: &impl Fn(&mut Rng) -> Option<Cluster>) -> Result<(usize, usize)> {
     let mut rng = Rng::new(seed);
     let raw = loop {
-        let raw = random::cluster(&mut rng);
-        if (4..=8).contains(&playable(raw.clone()).pods.len()) && raw.policies.len() > 2 {
+        let Some(raw) = draw(&mut rng) else { continue };
+        if (4..=8).contains(&playable(raw.clone()).pods.len()) {
             break raw;
         }
     };
