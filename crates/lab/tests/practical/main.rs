@@ -3,6 +3,7 @@
 //! This program enters the sandbox before it has threads. Where user namespaces are denied the tests fail, unless
 //! `TORTIE_ALLOW_SKIP=1`.
 
+mod calico;
 mod conformance;
 mod cyclonus;
 mod example;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 22] = [
+    let tests: [(&str, Test); 23] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
@@ -88,6 +89,7 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("three nodes", ground::three_nodes),
         ("every case of the conformance suite", conformance::every_case),
         ("every step of Cyclonus", cyclonus::every_step),
+        ("a sample of the verdicts of Calico", calico::sample),
         ("random clusters and policies", random::clusters),
         ("random clusters of three APIs", random::three_apis),
         ("small clusters and policies, drawn from all of them", small::clusters),

@@ -55,14 +55,14 @@ pub(crate) fn staged(cluster: &Cluster, outside: &[OutsideHost]) -> Staged {
 }
 
 /// Some of the ports that the kernel gives to senders, the first and the last among them.
-const EPHEMERAL: [u16; 4] = [32768, 40000, 49152, 60999];
+pub(crate) const EPHEMERAL: [u16; 4] = [32768, 40000, 49152, 60999];
 
 /// Somebody with an address.
 #[derive(Clone)]
 pub(crate) struct End {
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     pub(crate) ip: IpAddr,
-    name: String,
+    pub(crate) name: String,
 }
 
 fn ends(cluster: &Cluster, outside: &[OutsideHost]) -> Vec<End> {
@@ -161,7 +161,7 @@ fn nobody_listens(cluster: &Cluster, to: &End, traffic: Traffic) -> bool {
     pod(cluster, to).is_some_and(|p| !listens(p))
 }
 
-fn question(index: &Index, from: &End, to: &End, probe: Probe) -> Question {
+pub(crate) fn question(index: &Index, from: &End, to: &End, probe: Probe) -> Question {
     let family = Family::of(to.ip);
     let traffic = match probe {
         Probe::Port(protocol, port) => Traffic::port(protocol, port),
