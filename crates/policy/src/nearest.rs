@@ -6,7 +6,7 @@ use crate::expression::PodLabels;
 use crate::ports::{Asked, NamedPorts, Names};
 use crate::rule::{Action, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, PortMatch, Ports, Rule};
 use crate::side::Side;
-use crate::stack::{RuleRef, Stack};
+use crate::stack::{By, RuleRef, Stack};
 
 /// Why a peer of a rule is not the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,11 +79,12 @@ pub struct NearMiss {
 }
 
 impl NearMiss {
-    /// The nearest of the allow rules of a stack. `None` when it has none, or when one does match (and an earlier
-    /// rule denied).
-    pub(crate) fn find(stack: &Stack, peer: &Side, asked: Asked, names: Names<'_>) -> Option<Self> {
+    /// The nearest of the allow rules of a stack that are asked before what denied. `None` when there is none.
+    pub(crate) fn find(stack: &Stack, by: By, peer: &Side, asked: Asked, names: Names<'_>) -> Option<Self> {
         let mut best: Option<(u32, Self)> = None;
-        for (position, rule) in stack.rules().filter(|(_, r)| r.action == Action::Allow) {
+        let end = stack.position_of(by);
+        let asked_before = stack.rules().take_while(|(position, _)| *position < end);
+        for (position, rule) in asked_before.filter(|(_, r)| r.action == Action::Allow) {
             let peer_miss = nearest_peer(&rule.peers, peer);
             let port_miss = packet_miss(rule, asked, names);
             let distance =

@@ -133,6 +133,24 @@ impl Stack {
         None
     }
 
+    /// The position of what decides: that of the rule, or the one after the last rule that was asked.
+    #[must_use]
+    pub fn position_of(&self, by: By) -> Position {
+        let tiers = match by {
+            By::Rule(position) => return position,
+            By::EndOfTier(tier) => &self.tiers[..=tier],
+            By::Profile => &self.tiers[..],
+        };
+        let rules = tiers.iter().flat_map(|tier| &tier.policies).map(|p| self.rules_of(p).len()).sum::<usize>();
+        Position(u32::try_from(rules).expect("fewer than 2^32 rules"))
+    }
+
+    /// The tier of the rule at a position, by its place in [`Stack::tiers`].
+    #[must_use]
+    pub fn tier_of(&self, position: Position) -> Option<usize> {
+        (0..self.tiers.len()).find(|tier| position < self.position_of(By::EndOfTier(*tier)))
+    }
+
     /// Decides one packet, walking the rules in order.
     ///
     /// `peer` is the other end; `names` are the named ports of both.

@@ -138,8 +138,9 @@ impl Index {
                 return Half::unasked(stack.direction());
             }
             let outcome = stack.decide(peer, asked, names);
-            let nearest =
-                (outcome.verdict == Verdict::Deny).then(|| NearMiss::find(&stack, peer, asked, names)).flatten();
+            let nearest = (outcome.verdict == Verdict::Deny)
+                .then(|| NearMiss::find(&stack, outcome.by, peer, asked, names))
+                .flatten();
             Half { stack, outcome, nearest }
         };
         FlowVerdict { shortcut, egress: half(egress, to), ingress: half(ingress, from) }

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tortie_model::{Direction, Family, ObjectRef, Traffic};
-use tortie_policy::{FlowVerdict, Half, PairVerdict, RuleRef, Side};
+use tortie_policy::{By, FlowVerdict, Half, PairVerdict, RuleRef, Side};
 
 use super::end::End;
 use super::excerpt::excerpt;
 use super::json::{HalfLine, ShortcutLine, decided_by};
 use super::port::{Asked, PortError};
-use super::{edit, region, words};
+use super::{edit, region, tiers, words};
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
 use tortie_analysis::edit::{Edit, NoEdit, minimal};
 use tortie_analysis::observation::DecidedBy;
@@ -156,16 +156,29 @@ impl Flow {
             let _ = writeln!(out, ", {}", self.ungoverned(direction));
             return out;
         }
-        if let Some(rule) = half.decided_by() {
-            let _ = writeln!(out, " by {}", words::rule_name(&rule));
-            out.push_str(&cited(snapshot, &rule));
-        } else {
-            let _ = writeln!(out, ": {} selected by {}, and no rule allows it", who(end), many(policies.len()));
+        let in_tiers = tiers::matter(&half.stack);
+        match (half.decided_by(), half.outcome.by) {
+            (Some(rule), _) => {
+                let _ = writeln!(out, " by {}", words::rule_name(&rule));
+                out.push_str(&cited(snapshot, &rule));
+            }
+            (None, By::EndOfTier(tier)) if in_tiers => {
+                let _ = writeln!(out, " at the end of tier {}", half.stack.tiers()[tier].name);
+            }
+            (None, By::Profile) => {
+                let _ = writeln!(out, ", every tier passes it on");
+            }
+            (None, _) => {
+                let _ = writeln!(out, ": {} selected by {}, and no rule allows it", who(end), many(policies.len()));
+            }
         }
-        let _ = writeln!(out, "    isolated by");
-        for policy in &policies {
-            let place = snapshot.place_of(policy).map(|p| format!("  {}:{}", p.file.name(), p.line()));
-            let _ = writeln!(out, "      {policy}{}", styled(FAINT, place.unwrap_or_default()));
+        if in_tiers {
+            out.push_str(&tiers::text(snapshot, half));
+        } else {
+            let _ = writeln!(out, "    isolated by");
+            for policy in &policies {
+                let _ = writeln!(out, "      {policy}{}", place(snapshot, policy));
+            }
         }
         match &half.nearest {
             Some(miss) => {
@@ -176,7 +189,7 @@ impl Flow {
                 }
                 out.push_str(&cited(snapshot, &miss.rule));
             }
-            None if !half.is_allowed() && half.decided_by().is_none() => {
+            None if !half.is_allowed() && half.stack.rules().next().is_none() => {
                 let _ = writeln!(out, "    none of them has a rule for {direction}: they allow nothing");
             }
             None => {}
@@ -304,6 +317,12 @@ pub(super) fn cited(snapshot: &Snapshot, rule: &RuleRef) -> String {
     let at = styled(FAINT, format_args!("{}:{}", place.file.name(), place.line()));
     let text = snapshot.text_of_rule(rule).map(|p| excerpt(&p, 6)).unwrap_or_default();
     format!("    {at}\n{text}")
+}
+
+/// Where an object is, for the end of a line.
+pub(super) fn place(snapshot: &Snapshot, object: &ObjectRef) -> String {
+    let place = snapshot.place_of(object).map(|p| format!("  {}:{}", p.file.name(), p.line()));
+    styled(FAINT, place.unwrap_or_default()).to_string()
 }
 
 fn who(end: &End) -> &'static str {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use tortie_analysis::observation::DecidedBy;
 use tortie_manifest::Place;
 use tortie_model::Direction;
-use tortie_policy::{FlowVerdict, Half, RuleRef, Shortcut};
+use tortie_policy::{By, FlowVerdict, Half, Outcome, RuleRef, Shortcut, Stack, Verdict};
 
 use tortie_analysis::snapshot::Snapshot;
 
@@ -31,16 +31,36 @@ pub(crate) struct HalfLine {
     pub(super) isolating: Vec<String>,
     /// The rule that decided; null where none matched, or nothing isolates.
     pub(super) decided_by: Option<DecidedBy>,
+    /// The tier at whose end it was denied, where a tier has policies of other APIs than NetworkPolicy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) end_of_tier: Option<String>,
+    /// Rules with action Log or Pass that matched before, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) passed_by: Vec<DecidedBy>,
 }
 
 impl HalfLine {
     pub(super) fn of(snapshot: &Snapshot, half: &Half) -> Self {
+        Self::decided(snapshot, &half.stack, &half.outcome)
+    }
+
+    /// What a stack says of some packets.
+    pub(super) fn decided(snapshot: &Snapshot, stack: &Stack, outcome: &Outcome) -> Self {
+        let rule = |position| stack.rule_ref(position).map(|rule| decided_by(snapshot, &rule));
         Self {
-            allowed: half.is_allowed(),
-            isolating: half.isolating().iter().map(ToString::to_string).collect(),
-            decided_by: half.decided_by().map(|rule| decided_by(snapshot, &rule)),
+            allowed: outcome.verdict == Verdict::Allow,
+            isolating: stack.policies().map(|p| p.object.to_string()).collect(),
+            decided_by: if let By::Rule(position) = outcome.by { rule(position) } else { None },
+            end_of_tier: end_of_tier(stack, outcome),
+            passed_by: outcome.passed.iter().filter_map(|position| rule(*position)).collect(),
         }
     }
+}
+
+/// The tier that denied at its end, where it is worth telling.
+fn end_of_tier(stack: &Stack, outcome: &Outcome) -> Option<String> {
+    let By::EndOfTier(tier) = outcome.by else { return None };
+    super::tiers::matter(stack).then(|| stack.tiers()[tier].name.to_string())
 }
 
 /// What both directions say: the answer to a flow in bulk.

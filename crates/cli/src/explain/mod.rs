@@ -8,6 +8,7 @@ pub(crate) mod flow;
 pub(crate) mod json;
 mod port;
 mod region;
+mod tiers;
 mod words;
 
 use std::fs::File;

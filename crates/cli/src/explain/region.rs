@@ -9,10 +9,10 @@ use serde::Serialize;
 use tortie_model::{Direction, IpProtocol};
 use tortie_policy::{Outcome, PairVerdict, RuleRef, Scope, Stack, Verdict};
 
-use super::flow::{Flow, cited};
+use super::flow::{Flow, cited, place};
 use super::json::HalfLine;
 use super::words;
-use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
+use crate::terminal::{ALLOW, DENY, STRONG, styled};
 use tortie_analysis::snapshot::Snapshot;
 
 /// What decided a region: the rules of both directions, egress first.
@@ -96,15 +96,16 @@ pub(super) fn text(snapshot: &Snapshot, flow: &Flow, pair: &PairVerdict) -> Stri
                     let _ = writeln!(out, "  {half}: denied by {}", words::rule_name(rule));
                     out.push_str(&cited(snapshot, rule));
                 }
+                (Verdict::Allow, None) if !stack.is_empty() => {
+                    let _ = writeln!(out, "  {half}: allowed, every tier passes it on");
+                }
                 (Verdict::Allow, None) => {
                     let _ = writeln!(out, "  {half}: allowed, {}", flow.ungoverned(direction));
                 }
                 (Verdict::Deny, None) => {
                     let _ = writeln!(out, "  {half}: denied, isolated by");
                     for policy in stack.policies() {
-                        let place = snapshot.place_of(&policy.object);
-                        let place = place.map(|p| format!("  {}:{}", p.file.name(), p.line())).unwrap_or_default();
-                        let _ = writeln!(out, "    {}{}", policy.object, styled(FAINT, place));
+                        let _ = writeln!(out, "    {}{}", policy.object, place(snapshot, &policy.object));
                     }
                 }
             }
@@ -133,11 +134,6 @@ pub(super) struct Line {
 pub(super) fn lines(snapshot: &Snapshot, pair: &PairVerdict) -> Vec<Line> {
     let item = |(scope, outcome): (Scope, &(Outcome, Outcome))| {
         let rules = rules(pair, outcome);
-        let half = |stack: &Stack, (verdict, rule): &(Verdict, Option<RuleRef>)| {
-            let isolating = stack.policies().map(|p| p.object.to_string()).collect();
-            let decided_by = rule.as_ref().map(|r| super::json::decided_by(snapshot, r));
-            HalfLine { allowed: *verdict == Verdict::Allow, isolating, decided_by }
-        };
         let (protocol, range) = match scope {
             Scope::Range(protocol, range) => (Some(protocol.to_string()), Some([*range.start(), *range.end()])),
             Scope::Rest => (None, None),
@@ -146,8 +142,8 @@ pub(super) fn lines(snapshot: &Snapshot, pair: &PairVerdict) -> Vec<Line> {
             protocol,
             range,
             allowed: passes(&rules),
-            egress: half(&pair.egress, &rules[0]),
-            ingress: half(&pair.ingress, &rules[1]),
+            egress: HalfLine::decided(snapshot, &pair.egress, &outcome.0),
+            ingress: HalfLine::decided(snapshot, &pair.ingress, &outcome.1),
         }
     };
     pair.regions.iter().map(item).collect()

@@ -1,6 +1,6 @@
 //! What the engine found, in words.
 
-use tortie_model::{Labels, Pod, Requirement};
+use tortie_model::{Direction, Kind, Labels, Pod, Requirement};
 use tortie_policy::{Detail, Half, NearMiss, PeerMiss, Peers, PortMiss, Rule, RuleRef, Shortcut, Side};
 
 use super::end::End;
@@ -8,8 +8,8 @@ use super::end::End;
 /// `from` or `to`: the list of peers in a rule of this direction.
 pub(crate) const fn peer_field(rule: &RuleRef) -> &'static str {
     match rule.direction {
-        tortie_model::Direction::Ingress => "from",
-        tortie_model::Direction::Egress => "to",
+        Direction::Ingress => "from",
+        Direction::Egress => "to",
     }
 }
 
@@ -48,7 +48,14 @@ pub(crate) fn ungoverned(end: &End, side: &Side, direction: tortie_model::Direct
 pub(crate) fn near_miss(half: &Half, miss: &NearMiss, peer: &Side) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some((at, why)) = &miss.peer {
-        let field = format!("{}[{at}]", peer_field(&miss.rule));
+        let field = match miss.rule.policy.kind {
+            // One end, whatever is asked of it.
+            Kind::CalicoNetworkPolicy | Kind::GlobalNetworkPolicy => match miss.rule.direction {
+                Direction::Ingress => "source".to_owned(),
+                Direction::Egress => "destination".to_owned(),
+            },
+            _ => format!("{}[{at}]", peer_field(&miss.rule)),
+        };
         lines.extend(peer_miss(&field, why, peer, rule(half, &miss.rule).and_then(|r| blocks(r, *at))));
     }
     lines.extend(miss.port.as_ref().map(port_miss));
