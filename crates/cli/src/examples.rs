@@ -18,6 +18,17 @@ macro_rules! embed {
 }
 
 const FILES: &[(&str, &str)] = embed![
+    "three-namespaces-calico/Allow-Traffic-single-namespace.yaml",
+    "three-namespaces-calico/Creating-ns-pods-labels.yaml",
+    "three-namespaces-calico/README.md",
+    "three-namespaces-calico/allow-dev-to-prod-traffic.yaml",
+    "three-namespaces-calico/allow-prod-to-qa-tcp-8888.yaml",
+    "three-namespaces-calico/allowing-coredns-ingress-prod.yaml",
+    "three-namespaces-calico/block-all-traffic-namespace.yaml",
+    "three-namespaces-calico/deny-traffic-inside-namespace.yaml",
+    "three-namespaces-calico/strangers.yaml",
+    "three-namespaces-calico/three-namespaces-calico.case.yaml",
+    "three-namespaces-calico/trouble-pods.yaml",
     "three-namespaces-hardened/Allow-Traffic-single-namespace.yaml",
     "three-namespaces-hardened/Creating-ns-pods-labels.yaml",
     "three-namespaces-hardened/README.md",

@@ -7,6 +7,8 @@ use tortie_analysis::backend::Backend;
 use tortie_analysis::ingress::{Dead, ingresses};
 use tortie_model::{Direction, Kind, LabelSelector, ObjectRef, Pod, Protocol, Traffic};
 
+use tortie_policy::Action;
+
 use crate::finding::Finding;
 use crate::scene::{Scene, Written, keys, some};
 
@@ -106,7 +108,7 @@ fn names(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     for pod in &scene.kinds {
         let stack = scene.stack(pod, Direction::Egress);
         let from = scene.side(pod);
-        let reaches_any = stack.rules().next().is_some();
+        let reaches_any = stack.rules().any(|(_, rule)| !matches!(rule.action, Action::Deny | Action::Log));
         if stack.is_empty() || !reaches_any {
             continue;
         }

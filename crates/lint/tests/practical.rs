@@ -41,6 +41,16 @@ fn the_hardened_practical_has_what_its_page_lists() {
     assert_eq!(told(&findings(&example("three-namespaces-hardened"))), listed());
 }
 
+/// The same three namespaces with the policies of Calico: nothing but the one thing that is left to find in all of them.
+#[test]
+fn the_practical_of_calico_has_no_mistake_of_its_own() {
+    let found = findings(&example("three-namespaces-calico"));
+    let grave: Vec<&Finding> = found.iter().filter(|f| f.lint.level >= Level::Warning).collect();
+    let told: Vec<_> = grave.iter().map(|f| (f.lint.id, f.object().map(ToString::to_string))).collect();
+    let dev = "CalicoNetworkPolicy/dev/allow-egress-to-prod".to_owned();
+    assert_eq!(told, [("egress-without-dns", Some(dev))]);
+}
+
 #[test]
 fn the_plain_practical_has_the_two_traps_besides() {
     let found = findings(&example("three-namespaces"));

@@ -33,7 +33,7 @@ pub use calico::{calico_policy, calico_tier};
 pub use clusterpolicy::cluster_policy;
 pub use expression::{Expression, Key, Labelled, PodLabels, SetLabels};
 pub use index::{Delta, Index, News, PodKey};
-pub use nearest::{NearMiss, PeerMiss, PortMiss};
+pub use nearest::{NearMiss, PeerMiss, PortMiss, UnmetTerm};
 pub use networkpolicy::{NETWORK_POLICY_ORDER, fail_closed, network_policy};
 pub use ports::{Asked, EPHEMERAL_PORT, NamedPort, NamedPorts, Names};
 pub use regions::{Regions, Scope};

@@ -2,7 +2,7 @@
 
 use tortie_model::{Family, IpProtocol, Nets, Requirement, Traffic};
 
-use crate::expression::PodLabels;
+use crate::expression::{Expression, Labelled, PodLabels};
 use crate::ports::{Asked, NamedPorts, Names};
 use crate::rule::{Action, Detail, EndpointSelector, NamespaceMatch, Peer, Peers, PortMatch, Ports, Rule};
 use crate::side::Side;
@@ -26,8 +26,8 @@ pub enum PeerMiss {
     NamespaceLabels(Vec<Requirement>),
     /// Labels of the pod do not match.
     PodLabels(Vec<Requirement>),
-    /// The expression does not hold of the endpoint.
-    Expression(String),
+    /// Terms of the expression that do not hold of the endpoint; all of them would have to.
+    Expression(Vec<UnmetTerm>),
     /// What is excluded by an expression (or several) is meant.
     NotEndpoints(String),
     /// The address lies in a block that is excluded.
@@ -42,6 +42,15 @@ pub enum PeerMiss {
     Excepted,
     /// Nothing is known of the other end's address.
     NoAddress,
+}
+
+/// A term of an expression that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnmetTerm {
+    /// The term, as a selector of endpoints would write it.
+    pub asked: String,
+    /// Where it asks for one key: the key, and the endpoint's value.
+    pub found: Option<(String, Option<String>)>,
 }
 
 /// Why a port of a rule is not the packet's.
@@ -107,7 +116,7 @@ impl PeerMiss {
             Self::OtherNamespace { .. } => 3,
             Self::NamespaceLabels(r) | Self::PodLabels(r) => labels(r),
             Self::NamespaceAndPod(ns, pod) => ns.distance() + labels(pod),
-            Self::Expression(_) => 4,
+            Self::Expression(terms) => 2 * u32::from(u16::try_from(terms.len()).unwrap_or(u16::MAX)) + 1,
             Self::OutsideBlock | Self::NoAddress => 5,
             Self::Excepted | Self::NotEndpoints(_) | Self::NotBlocks => 3,
             Self::Family(_) => 6,
@@ -187,11 +196,25 @@ fn selector_miss(selector: &EndpointSelector, side: &Side) -> Option<PeerMiss> {
         }
     };
     let labels = failed(selector.pods.requirements(), &pod.meta.labels);
-    let holds = |e: &crate::expression::Expression| e.holds(&PodLabels { pod, namespace });
+    let holds = |e: &Expression| e.holds(&PodLabels { pod, namespace });
     match (place, labels.is_empty()) {
         (None, true) => {
             let expression = selector.expression.as_ref().filter(|e| !holds(e))?;
-            Some(PeerMiss::Expression(expression.to_string()))
+            let terms = match &**expression {
+                Expression::And(terms) => terms.iter().collect(),
+                other => vec![other],
+            };
+            let unmet = |term: &Expression| UnmetTerm {
+                asked: term.to_string(),
+                found: match term {
+                    Expression::Has(key) | Expression::Compare(key, _) => {
+                        let value = PodLabels { pod, namespace }.value(key).map(str::to_owned);
+                        Some((key.to_string(), value))
+                    }
+                    _ => None,
+                },
+            };
+            Some(PeerMiss::Expression(terms.into_iter().filter(|term| !holds(term)).map(unmet).collect()))
         }
         (None, false) => Some(PeerMiss::PodLabels(labels)),
         (Some(place), true) => Some(place),

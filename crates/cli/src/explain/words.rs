@@ -1,7 +1,7 @@
 //! What the engine found, in words.
 
 use tortie_model::{Direction, Kind, Labels, Pod, Requirement};
-use tortie_policy::{Detail, Half, NearMiss, PeerMiss, Peers, PortMiss, Rule, RuleRef, Shortcut, Side};
+use tortie_policy::{Detail, Half, NearMiss, PeerMiss, Peers, PortMiss, Rule, RuleRef, Shortcut, Side, UnmetTerm};
 
 use super::end::End;
 
@@ -95,7 +95,14 @@ fn peer_miss(field: &str, miss: &PeerMiss, peer: &Side, blocks: Option<String>) 
             let labels = pod.map(|p| p.meta.labels.clone()).unwrap_or_default();
             requirements.iter().map(|r| requirement(field, &format!("pod {name}"), r, &labels)).collect()
         }
-        PeerMiss::Expression(asked) => vec![format!("{field} wants {asked}, and {name} is not so")],
+        PeerMiss::Expression(terms) => {
+            let line = |term: &UnmetTerm| match &term.found {
+                Some((key, Some(value))) => format!("{field} wants {}, and {name} has {key} {value:?}", term.asked),
+                Some((key, None)) => format!("{field} wants {}, and {name} has no {key}", term.asked),
+                None => format!("{field} wants {}, and {name} is not so", term.asked),
+            };
+            terms.iter().map(line).collect()
+        }
         PeerMiss::NotEndpoints(excluded) => vec![format!("{field} leaves out {excluded}, and {name} is so")],
         PeerMiss::NotBlocks => vec![format!("{field} leaves out a block that {name}{} lies in", address(peer))],
         PeerMiss::Family(family) => vec![format!("{field} is about {family}, and {name}{} is not", address(peer))],

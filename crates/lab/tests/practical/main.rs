@@ -33,6 +33,7 @@ struct World {
     sandbox: Sandbox,
     plain: Example,
     hardened: Example,
+    calico: Example,
 }
 
 fn main() -> ExitCode {
@@ -53,25 +54,31 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let examples = Example::read("three-namespaces")
-        .and_then(|plain| Example::read("three-namespaces-hardened").map(|hardened| (plain, hardened)));
-    let (plain, hardened) = match examples {
+    let read = || -> Result<_> {
+        Ok([
+            Example::read("three-namespaces")?,
+            Example::read("three-namespaces-hardened")?,
+            Example::read("three-namespaces-calico")?,
+        ])
+    };
+    let [plain, hardened, calico] = match read() {
         Ok(examples) => examples,
         Err(e) => {
             eprintln!("{e}");
             return ExitCode::FAILURE;
         }
     };
-    let world: &'static World = Box::leak(Box::new(World { sandbox, plain, hardened }));
+    let world: &'static World = Box::leak(Box::new(World { sandbox, plain, hardened, calico }));
     run(&arguments, trials(Some(world))).exit_code()
 }
 
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 23] = [
+    let tests: [(&str, Test); 24] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
+        ("every step of the practical of Calico holds", |w| example::holds(w, &w.calico)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
         ("each line inverted fails in its cells alone, with packets", |w| inverted::each_line(w, &w.plain)),
         ("each line of the hardened one inverted fails, with packets", |w| inverted::each_line(w, &w.hardened)),
