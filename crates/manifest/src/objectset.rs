@@ -234,9 +234,39 @@ impl ObjectSet {
         self.imply_namespaces();
     }
 
-    /// What should be said about the set: namespaces that nobody defines.
+    /// What should be said about the set: namespaces that nobody defines, and what has no part in any answer.
     #[must_use]
     pub fn notes(&self) -> Vec<Diagnostic> {
+        let mut out = self.implied_namespace_notes();
+        let objects = |kind: Kind, metas: &mut dyn Iterator<Item = &Meta>| -> Vec<ObjectRef> {
+            let namespace = |meta: &Meta| (!meta.namespace.is_empty()).then(|| Arc::clone(&meta.namespace));
+            metas.map(|meta| ObjectRef { kind, namespace: namespace(meta), name: Arc::clone(&meta.name) }).collect()
+        };
+        let staged: Vec<ObjectRef> = self.staged.iter().map(|s| Object::Staged(Arc::clone(s)).reference()).collect();
+        out.extend(aside("staged-policy", &staged, "is there to be tried out: nothing is decided by it"));
+        let hosts = objects(Kind::HostEndpoint, &mut self.host_endpoints.iter().map(|h| &h.meta));
+        out.extend(aside("host-endpoint", &hosts, "is about packets of a node itself, which are not decided yet"));
+        let profiles = objects(Kind::Profile, &mut self.profiles.iter().map(|p| &p.meta));
+        out.extend(aside("profile", &profiles, "is not asked: a pod has the profile of its namespace, which allows"));
+        let policy = |p: &Arc<calico::Policy>| Object::CalicoPolicy(Arc::clone(p)).reference();
+        let of_hosts = |p: &&Arc<calico::Policy>| matches!(p.class, calico::Class::PreDnat | calico::Class::DoNotTrack);
+        let of_hosts: Vec<ObjectRef> = self.calico_policies.iter().filter(of_hosts).map(policy).collect();
+        out.extend(aside(
+            "host-policy",
+            &of_hosts,
+            "is for host endpoints alone, and no pod's packets are decided by it",
+        ));
+        let asks_http = |p: &&Arc<calico::Policy>| p.ingress.iter().chain(&p.egress).flatten().any(|rule| rule.http);
+        let http: Vec<ObjectRef> = self.calico_policies.iter().filter(asks_http).map(policy).collect();
+        out.extend(aside(
+            "http-match",
+            &http,
+            "asks for HTTP requests, which no kernel sees: without that its rule holds",
+        ));
+        out
+    }
+
+    fn implied_namespace_notes(&self) -> Vec<Diagnostic> {
         const LABEL: &str = "kubernetes.io/metadata.name";
         let note = |message| Diagnostic::note("implied-namespace", message);
         match &self.implied_namespaces[..] {
@@ -252,6 +282,15 @@ impl ObjectSet {
                 names.join(", ")
             ))],
         }
+    }
+}
+
+/// What is said of objects that have no part in an answer.
+fn aside(id: &'static str, objects: &[ObjectRef], what: &str) -> Option<Diagnostic> {
+    match objects {
+        [] => None,
+        [only] => Some(Diagnostic::note(id, format!("{only} {what}")).about(only.clone())),
+        [first, rest @ ..] => Some(Diagnostic::note(id, format!("{first} {what}; {} more alike", rest.len()))),
     }
 }
 

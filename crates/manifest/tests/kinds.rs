@@ -128,3 +128,44 @@ fn what_is_wrong_with_a_route_or_slice_is_said() {
         slice("addressType: IPv4\nendpoints: [{addresses: [x]}]")[0].starts_with("endpoints[0].addresses[0]: Invalid")
     );
 }
+
+/// What is read and has no part in an answer is said.
+#[test]
+fn what_decides_nothing_is_told() {
+    let text = "\
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {name: s, namespace: default}
+spec: {selector: all()}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: h}
+spec: {node: node-1, interfaceName: '*'}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: early}
+spec: {preDNAT: true, applyOnForward: true, ingress: [{action: Deny}]}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: web, namespace: default}
+spec: {ingress: [{action: Allow, http: {methods: [GET]}}]}
+";
+    let loaded = load(&Memory::new([("f.yaml", text)]), &["f.yaml"], &LoadOptions::default());
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    let set = tortie_manifest::ObjectSet::of(loaded.objects.iter().map(|o| &o.object), &Expansion::default());
+    let notes = set.notes();
+    let told: Vec<(&str, String)> =
+        notes.iter().map(|n| (&*n.id, n.object.as_ref().map(ToString::to_string).unwrap_or_default())).collect();
+    assert_eq!(
+        told,
+        [
+            ("staged-policy", "StagedNetworkPolicy/default/s".to_owned()),
+            ("host-endpoint", "HostEndpoint/h".to_owned()),
+            ("host-policy", "GlobalNetworkPolicy/early".to_owned()),
+            ("http-match", "CalicoNetworkPolicy/default/web".to_owned()),
+        ]
+    );
+}

@@ -98,6 +98,7 @@ fn rule(rule: &Value<'_>) -> Rule {
         not_icmp: icmp(rule, "notICMP"),
         source: entity(rule, "source"),
         destination: entity(rule, "destination"),
+        http: member(rule, "http").is_some(),
     }
 }
 

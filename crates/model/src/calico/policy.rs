@@ -77,6 +77,8 @@ pub struct Rule {
     pub source: Entity,
     /// Where it goes.
     pub destination: Entity,
+    /// Whether `http` is written. What it asks is for a proxy to judge: a kernel sees no requests.
+    pub http: bool,
 }
 
 /// Messages of ICMP or ICMPv6.

@@ -102,6 +102,7 @@ fn rule(rng: &mut Rng, namespace: &str, direction: Direction) -> Rule {
         not_icmp: rng.maybe(8, |rng| Icmp { kind: Some(8), ..icmp(rng) }),
         source,
         destination,
+        http: false,
     }
 }
 
