@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tortie_model::calico::{
     Action, Class, Entity, Icmp, Policy, Rule, Selector, ServiceAccounts, ServiceMatch, Staged, StagedAction,
     StagedPolicy,
@@ -151,13 +151,19 @@ fn selector(holder: &Value<'_>, field: &str) -> Option<Selector> {
     (!text.trim().is_empty()).then(parsed)
 }
 
-/// Addresses and blocks; an address is the block of itself.
+/// Addresses and blocks; an address is the block of itself, and IPv4 in the form of IPv6 is IPv4, as no packet tells them
+/// apart.
 pub(super) fn nets(holder: &Value<'_>, field: &str) -> Vec<IpNet> {
     items(holder, field).iter().filter_map(|net| self::net(net.as_str()?)).collect()
 }
 
-pub(super) fn net(text: &str) -> Option<IpNet> {
-    text.parse::<IpAddr>().map(IpNet::from).ok().or_else(|| sloppy_cidr(text).map(|cidr| cidr.network()))
+fn net(text: &str) -> Option<IpNet> {
+    let net = text.parse::<IpAddr>().map(IpNet::from).ok().or_else(|| sloppy_cidr(text).map(|cidr| cidr.network()))?;
+    let mapped = |net: Ipv6Net| Ipv4Net::new(net.addr().to_ipv4_mapped()?, net.prefix_len().checked_sub(96)?).ok();
+    match net {
+        IpNet::V6(v6) => Some(mapped(v6).map_or(net, IpNet::V4)),
+        IpNet::V4(_) => Some(net),
+    }
 }
 
 fn ports(holder: &Value<'_>, field: &str) -> Vec<PortSpec> {

@@ -97,3 +97,39 @@ fn port(port: &Value<'_>) -> ClusterPort {
 fn number(holder: &Value<'_>, field: &str) -> u16 {
     member(holder, field).and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rule_of(rule: &serde_json::Value) -> ClusterRule {
+        let value = json!({ "spec": { "tier": "Admin", "egress": [rule] } });
+        policy(Kind::ClusterNetworkPolicy, Meta::default(), &value.into()).egress.remove(0)
+    }
+
+    /// Later versions of the API may have kinds of peers and ports that are not known yet: they must not read as a rule
+    /// for everybody, nor for every packet.
+    #[test]
+    fn what_is_not_known_is_told_from_what_is_not_written() {
+        let read = rule_of(&json!({
+            "action": "Accept",
+            "to": [{ "tenants": {} }, {}, { "namespaces": {} }],
+            "protocols": [{ "quic": {} }, {}, { "tcp": { "destinationPort": { "service": "http" } } }],
+        }));
+        let everyone = ClusterPeer::Namespaces(LabelSelector::everything());
+        assert_eq!(read.peers, [ClusterPeer::Unknown, ClusterPeer::Unknown, everyone]);
+        assert_eq!(read.ports, Some(vec![ClusterPort::Unknown; 3]));
+        let value = json!({ "spec": { "subject": { "tenants": {} } } });
+        let policy = policy(Kind::ClusterNetworkPolicy, Meta::default(), &value.into());
+        assert_eq!(policy.subject, ClusterPeer::Unknown);
+    }
+
+    #[test]
+    fn a_protocol_without_ports_is_all_of_it_and_no_protocols_are_every_packet() {
+        let ports = |protocols| rule_of(&json!({ "action": "Deny", "protocols": protocols })).ports;
+        assert_eq!(ports(json!([{ "tcp": {} }])), Some(vec![ClusterPort::Range(Protocol::Tcp, 0, u16::MAX)]));
+        assert_eq!(ports(json!([])), None);
+        assert_eq!(ports(json!(null)), None);
+    }
+}

@@ -261,6 +261,9 @@ fn nets_are_blocks_or_single_addresses() {
     let read = source(&json!({ "nets": ["2001:db8::/32", "2001:db8::1"] }));
     assert_eq!(shown(&read.nets), ["2001:db8::/32", "2001:db8::1/128"]);
     assert_eq!(read.not_nets, []);
+    // IPv4 in the form of IPv6 is IPv4: no packet comes from the address as it is written.
+    let read = rule(json!({ "ipVersion": 4, "source": { "nets": ["::ffff:10.1.2.3", "10.0.0.0/8"] } })).source;
+    assert_eq!(shown(&read.nets), ["10.1.2.3/32", "10.0.0.0/8"]);
 }
 
 #[test]

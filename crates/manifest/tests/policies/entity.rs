@@ -55,6 +55,10 @@ fn a_set_holds_blocks_and_addresses_without_host_bits() {
         assert_eq!(nets, ["10.0.0.0/8", "10.1.2.3/32", "2001:db8::/32", "::1/128", "0.0.0.0/0"], "{kind}");
         assert_eq!((&*read.meta.namespace, read.meta.labels.get("a")), (namespace, Some("b")));
         assert_eq!(set(kind, &json!({})).nets, [], "{kind}");
+        // IPv4 in the form of IPv6 is IPv4, and all of IPv6 is not.
+        let read = set(kind, &json!({ "nets": ["::ffff:10.1.2.3", "::ffff:10.1.2.3/104", "::/0", "::ffff:0:0/95"] }));
+        let nets: Vec<_> = read.nets.iter().map(ToString::to_string).collect();
+        assert_eq!(nets, ["10.1.2.3/32", "10.0.0.0/8", "::/0", "::fffe:0:0/95"], "{kind}");
     }
 }
 

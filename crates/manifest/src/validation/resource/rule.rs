@@ -1,5 +1,9 @@
 //! The rules of Calico's policies and profiles.
 
+use std::net::IpAddr;
+
+use tortie_model::canonical;
+
 use super::super::{Cause, Path, items, member, metadata, text};
 use super::entity::{self, ENTITY};
 use super::structural::{List, Object, Schema, Text};
@@ -130,7 +134,9 @@ fn families(rule: &Value<'_>, path: &Path<'_>, causes: &mut Vec<Cause>) {
             let nets = side.child(field);
             for (i, net) in items(entity, field).iter().enumerate() {
                 let net = net.as_str().unwrap_or_default();
-                let own = if net.contains(':') { 6 } else { 4 };
+                // IPv4 in the form of IPv6 is IPv4.
+                let is_v6 = net.parse::<IpAddr>().map_or_else(|_| net.contains(':'), |ip| canonical(ip).is_ipv6());
+                let own = if is_v6 { 6 } else { 4 };
                 if *family.get_or_insert(own) != own {
                     causes.push(Cause::invalid(&nets.index(i), net, "rule contains both IPv4 and IPv6 CIDRs"));
                 }
