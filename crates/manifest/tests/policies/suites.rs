@@ -37,7 +37,8 @@ fn unread(records: impl Iterator<Item = (String, Vec<Value>)>) -> (usize, Vec<St
             name(Some(reference.kind), &json!({ "name": &*reference.name }))
         };
         let mut ours: Vec<_> = loaded.objects.iter().map(|o| of(&o.object)).collect();
-        (theirs.sort(), ours.sort());
+        theirs.sort();
+        ours.sort();
         if theirs != ours || !loaded.diagnostics.is_empty() {
             let said: Vec<_> = loaded.diagnostics.iter().map(Diagnostic::text).collect();
             wrong.push(format!("{id}: {theirs:?}, ours {ours:?}: {said:?}"));
