@@ -1,20 +1,20 @@
 //! The objects of a cluster, indexed for the questions that policy asks; fed by deltas.
 
-use std::cell::LazyCell;
+mod ends;
+mod govern;
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use tortie_model::calico::NetworkSet;
-use tortie_model::{Direction, EndpointSlice, Family, Kind, Namespace, Node, ObjectRef, Order, Pod, canonical};
+use tortie_model::{EndpointSlice, Namespace, Node, ObjectRef, Order, Pod, canonical};
 use tortie_persistent::{Changed, Map};
 
-use crate::own::Own;
-use crate::references::{self, Sets, World};
-use crate::rule::{EndAction, NamespaceMatch, Policy, Tier};
-use crate::side::Side;
-use crate::stack::{Stack, TierStack};
+use crate::references::{self, Sets};
+use crate::rule::{Policy, Tier};
 
 /// A pod by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -225,95 +225,6 @@ impl Index {
         }
     }
 
-    fn put_policy(&mut self, policy: Arc<Policy>) -> bool {
-        self.forget_written(&policy.object);
-        if !policy.refers() {
-            return self.put_settled(policy);
-        }
-        self.sets.hold(&policy, &self.namespaces);
-        let settled = self.world().settle(&policy);
-        self.written.insert(policy.object.clone(), policy);
-        self.put_settled(Arc::new(settled))
-    }
-
-    fn forget_written(&mut self, object: &ObjectRef) {
-        if let Some(policy) = self.written.remove(object) {
-            self.sets.release(&policy);
-        }
-    }
-
-    fn put_settled(&mut self, policy: Arc<Policy>) -> bool {
-        if self.policies.get(&policy.object).is_some_and(|p| **p == *policy) {
-            return false;
-        }
-        self.take_policy(&policy.object);
-        self.list_for(&policy).insert((policy.order, policy.tie_break()), policy.clone());
-        self.policies.insert(policy.object.clone(), policy);
-        true
-    }
-
-    const fn world(&self) -> World<'_> {
-        World { nodes: &self.nodes, sets: &self.sets, slices: &self.slices }
-    }
-
-    /// Settles anew the policies that something else than pods and namespaces concerns.
-    fn follow(&mut self, changed: references::Changed<'_>) {
-        let concerned: Vec<_> = self.written.values().filter(|p| p.concerns(changed)).cloned().collect();
-        for policy in concerned {
-            let settled = self.world().settle(&policy);
-            self.put_settled(Arc::new(settled));
-        }
-    }
-
-    fn put_set(&mut self, set: Arc<NetworkSet>) -> bool {
-        let kind = if set.meta.namespace.is_empty() { Kind::GlobalNetworkSet } else { Kind::NetworkSet };
-        let namespace = kind.is_namespaced().then(|| set.meta.namespace.clone());
-        let object = ObjectRef { kind, namespace, name: set.meta.name.clone() };
-        let old = self.sets.insert(object, set.clone());
-        if old.as_ref() == Some(&set) {
-            return false;
-        }
-        if kind.is_namespaced() {
-            self.imply_namespace(&set.meta.namespace);
-        }
-        old.iter().chain([&set]).for_each(|set| self.set_changed(set));
-        true
-    }
-
-    fn set_changed(&mut self, set: &NetworkSet) {
-        let namespace = self.namespaces.get(&set.meta.namespace).cloned();
-        self.set_changed_in(set, namespace.as_deref());
-    }
-
-    fn set_changed_in(&mut self, set: &NetworkSet, namespace: Option<&Namespace>) {
-        self.sets.changed(set, namespace, &self.namespaces);
-        self.follow(references::Changed::Set(set, namespace));
-    }
-
-    fn namespace_of_sets_changed(&mut self, name: &Arc<str>, old: Option<&Namespace>) {
-        let here: Vec<_> = self.sets.all().values().filter(|set| set.meta.namespace == *name).cloned().collect();
-        for set in here {
-            self.set_changed_in(&set, old);
-            self.set_changed(&set);
-        }
-    }
-
-    fn put_slice(&mut self, slice: Arc<EndpointSlice>) -> bool {
-        let object = ObjectRef::namespaced(Kind::EndpointSlice, &slice.meta.namespace, &slice.meta.name);
-        let old = self.slices.insert(object, slice.clone());
-        if old.as_ref() == Some(&slice) {
-            return false;
-        }
-        old.iter().chain([&slice]).for_each(|slice| self.slice_changed(slice));
-        true
-    }
-
-    fn slice_changed(&mut self, slice: &EndpointSlice) {
-        if let Some(name) = &slice.service {
-            self.follow(references::Changed::Service { namespace: &slice.meta.namespace, name });
-        }
-    }
-
     /// What is different in `new`. Costs what happened since, when `new` is a later state of a copy of this index.
     #[must_use]
     pub fn news<'a>(&'a self, new: &'a Self) -> News<'a> {
@@ -427,26 +338,6 @@ impl Index {
         true
     }
 
-    fn take_policy(&mut self, object: &ObjectRef) -> bool {
-        let Some(policy) = self.policies.remove(object) else {
-            return false;
-        };
-        self.list_for(&policy).remove(&(policy.order, policy.tie_break()));
-        true
-    }
-
-    fn list_for(&mut self, policy: &Policy) -> &mut BTreeMap<PolicyKey, Arc<Policy>> {
-        match &policy.subject.namespaces {
-            NamespaceMatch::Named(name) => {
-                if !self.by_namespace.contains_key(name) {
-                    self.by_namespace.insert(name.clone(), Arc::default());
-                }
-                Arc::make_mut(self.by_namespace.get_mut(name).expect("it is there now"))
-            }
-            NamespaceMatch::Matching(_) => Arc::make_mut(&mut self.cluster_wide),
-        }
-    }
-
     /// All pods that are endpoints or live in their node's network, by name.
     pub fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
         self.pods.values()
@@ -456,19 +347,6 @@ impl Index {
     #[must_use]
     pub fn pod(&self, key: &PodKey) -> Option<&Arc<Pod>> {
         self.pods.get(key)
-    }
-
-    /// The pod that owns an address now.
-    #[must_use]
-    pub fn owner(&self, ip: IpAddr) -> Option<&Arc<Pod>> {
-        self.pods.get(self.owners.get(&canonical(ip))?)
-    }
-
-    /// The addresses that a pod owns now; none for a pod in its node's network.
-    pub fn addresses<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = IpAddr> + 'a {
-        pod.ips.iter().map(|ip| canonical(*ip)).filter(|ip| {
-            self.owners.get(ip).is_some_and(|k| k.name == pod.meta.name && k.namespace == pod.meta.namespace)
-        })
     }
 
     /// All namespaces, those that only pods name included.
@@ -508,108 +386,5 @@ impl Index {
     #[must_use]
     pub fn policy(&self, object: &ObjectRef) -> Option<&Arc<Policy>> {
         self.policies.get(object)
-    }
-
-    /// What governs a pod in a direction. Nothing governs a pod in its node's network.
-    #[must_use]
-    pub fn stack(&self, pod: &Pod, direction: Direction) -> Stack {
-        let Some(namespace) = self.namespaces.get(&pod.meta.namespace).filter(|_| !pod.host_network) else {
-            return Stack::new(direction, []);
-        };
-        let here = self.by_namespace.get(&pod.meta.namespace).into_iter().flat_map(|list| list.iter());
-        let mut governing: Vec<_> = here
-            .chain(self.cluster_wide.iter())
-            .filter(|(_, p)| p.rules(direction).is_some() && p.subject.selects(pod, namespace))
-            .collect();
-        governing.sort_by_key(|(key, _)| *key);
-        self.in_tiers(Some(pod), direction, governing.into_iter().map(|(_, p)| p))
-    }
-
-    /// The ends that an endpoint can be: by family, or without address.
-    fn own(&self, pod: &Pod) -> Own {
-        let pod = &Arc::new(pod.clone());
-        let sides: Vec<Side> = Family::ALL.iter().filter_map(|f| self.pod_side(pod, Some(*f))).collect();
-        Own::new(if sides.is_empty() { vec![self.pod_side_at(pod, None)] } else { sides })
-    }
-
-    /// What policies make together where all of them govern an endpoint, and no others do; those that leave the
-    /// direction alone do not count. Whoever knows already which policies select a pod need not look again. Without a
-    /// pod, nothing is known of the endpoint: of what rules say of it, only what denies is taken to hold.
-    #[must_use]
-    pub fn stack_of<'a>(
-        &self,
-        pod: Option<&Pod>,
-        direction: Direction,
-        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
-    ) -> Stack {
-        let mut governing: Vec<_> = policies.into_iter().filter(|p| p.rules(direction).is_some()).collect();
-        governing.sort_by_cached_key(|p| (p.order, p.tie_break()));
-        self.in_tiers(pod, direction, governing)
-    }
-
-    /// Policies in order, each in its tier, and the tiers in order.
-    fn in_tiers<'a>(
-        &self,
-        pod: Option<&Pod>,
-        direction: Direction,
-        policies: impl IntoIterator<Item = &'a Arc<Policy>>,
-    ) -> Stack {
-        let own = LazyCell::new(|| pod.map_or_else(Own::unknown, |pod| self.own(pod)));
-        let mut tiers: BTreeMap<(bool, Order, &str), TierStack> = BTreeMap::new();
-        for policy in policies {
-            let tier = self.tiers.get(&policy.tier);
-            let key = (tier.is_none(), tier.map_or(Order::NONE, |t| t.order), &*policy.tier);
-            // A tier that nobody defined denies at its end: fail closed.
-            let end = tier.map_or(EndAction::Deny, |t| t.end);
-            let stack = tiers.entry(key);
-            stack
-                .or_insert_with(|| TierStack { name: policy.tier.clone(), end, policies: Vec::new() })
-                .policies
-                .push(if policy.asks_own(direction) { own.settle(policy, direction) } else { policy.clone() });
-        }
-        Stack::new(direction, tiers.into_values())
-    }
-
-    /// A pod as one end of a flow, with its address of a family (or, without one, with its first address).
-    ///
-    /// A pod in its node's network is its node; `None` when the pod has addresses but none of that family.
-    #[must_use]
-    pub fn pod_side(&self, pod: &Arc<Pod>, family: Option<Family>) -> Option<Side> {
-        let fits = |ip: &IpAddr| family.is_none_or(|f| Family::of(*ip) == f);
-        if pod.host_network {
-            let ip = pod.ips.iter().map(|ip| canonical(*ip)).find(fits);
-            let node = pod.node.as_ref().and_then(|n| self.nodes.get(n));
-            let ip = ip.or_else(|| node?.addresses.iter().map(|ip| canonical(*ip)).find(fits));
-            return (ip.is_some() || family.is_none()).then(|| Side { pod: None, node: node.cloned(), ip });
-        }
-        let ip = self.addresses(pod).find(fits);
-        if ip.is_none() && !pod.ips.is_empty() {
-            return None;
-        }
-        Some(self.pod_side_at(pod, ip))
-    }
-
-    fn pod_side_at(&self, pod: &Arc<Pod>, ip: Option<IpAddr>) -> Side {
-        let namespace = self.namespaces.get(&pod.meta.namespace).expect("every pod's namespace is known or implied");
-        Side { pod: Some((pod.clone(), namespace.clone())), node: None, ip }
-    }
-
-    /// An address as one end of a flow: the pod that owns it, the node that has it, or somebody outside.
-    #[must_use]
-    pub fn address_side(&self, ip: IpAddr) -> Side {
-        let ip = canonical(ip);
-        match self.owner(ip) {
-            Some(pod) => self.pod_side_at(pod, Some(ip)),
-            None => {
-                Side { pod: None, node: self.node_ips.get(&ip).and_then(|n| self.nodes.get(n)).cloned(), ip: Some(ip) }
-            }
-        }
-    }
-
-    /// A node as one end of a flow, with its address of a family.
-    #[must_use]
-    pub fn node_side(&self, node: &Arc<Node>, family: Family) -> Option<Side> {
-        let ip = node.addresses.iter().map(|ip| canonical(*ip)).find(|ip| Family::of(*ip) == family)?;
-        Some(Side { pod: None, node: Some(node.clone()), ip: Some(ip) })
     }
 }
