@@ -173,18 +173,20 @@ fn where_one_peer_matches_none_is_to_blame() {
     assert_eq!((miss.peer, miss.port), (None, Some(PortMiss::Number { listed: vec![Detail::Range(81, 81)] })));
 }
 
-/// Only rules that allow can come near to allowing, and a rule that matches did not come near: an earlier one denied.
+/// Only rules that allow can come near to allowing, and only those that are asked before what denies.
 #[test]
 fn rules_that_deny_or_match_are_not_near() {
     assert_eq!(nearest(network_policy(&ingress([])), "10.0.0.2", tcp(80)), None);
-    let with = |action| {
-        let mut policy = network_policy(&ingress([(vec![], vec![]), (vec![], vec![build::tcp(80)])]));
-        policy.ingress.as_mut().unwrap()[0].action = action;
+    let denying = |at: usize| {
+        let mut policy = network_policy(&ingress([(vec![], vec![build::tcp(80)]), (vec![], vec![build::tcp(80)])]));
+        let rule = &mut policy.ingress.as_mut().unwrap()[at];
+        (rule.action, rule.ports) = (Action::Deny, Ports::Any);
         policy
     };
-    assert_eq!(nearest(with(Action::Deny), "10.0.0.2", tcp(80)), None, "the second rule matches");
-    let miss = nearest(with(Action::Deny), "10.0.0.2", tcp(81)).expect("the second rule does not match");
-    assert_eq!((miss.rule.index, miss.port), (1, Some(PortMiss::Number { listed: vec![Detail::Range(80, 80)] })));
+    assert_eq!(nearest(denying(0), "10.0.0.2", tcp(80)), None, "what would allow is not asked");
+    assert_eq!(nearest(denying(0), "10.0.0.2", tcp(81)), None, "nor would it be with other ports");
+    let miss = nearest(denying(1), "10.0.0.2", tcp(81)).expect("the first rule does not match");
+    assert_eq!((miss.rule.index, miss.port), (0, Some(PortMiss::Number { listed: vec![Detail::Range(80, 80)] })));
 }
 
 /// A peer with blocks and a selector misses by the selector first; one that matches by both is no miss.
