@@ -230,6 +230,18 @@ fn explain_as_json() {
 }
 
 #[test]
+fn flows_in_bulk_from_any_port() {
+    let asks = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {namespace: shop, name: from-low}\n\
+        spec: {selector: app == 'db', ingress: [{action: Allow, protocol: TCP, source: {ports: ['1:1023']}}]}\n";
+    let here = folder(&[("p.yaml", POLICIES), ("q.yaml", asks)]);
+    let line = |sport: &str| format!(r#"{{"from":"web/front-1","to":"shop/db","proto":"TCP","port":80{sport}}}"#);
+    let flows = [line(""), line(r#","sport":1023"#), line(r#","sport":1024"#)].join("\n");
+    let (code, out, err) = told(tortie(here.path(), &["explain", "-f", ".", "--batch", "-"], &flows));
+    let allowed: Vec<_> = out.lines().map(|line| json(line)["allowed"].as_bool()).collect();
+    assert_eq!((code, allowed), (0, vec![Some(false), Some(true), Some(false)]), "{out}{err}");
+}
+
+#[test]
 fn flows_in_bulk() {
     let here = folder(&[("p.yaml", POLICIES)]);
     let flows = [

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tortie_model::{Direction, Family, IpProtocol, ObjectRef, Traffic, canonical};
-use tortie_policy::{FlowVerdict, Half, PodKey, RuleRef, Side};
+use tortie_policy::{Asked, EPHEMERAL_PORT, FlowVerdict, Half, PodKey, RuleRef, Side};
 
 use super::end::{End, EndError, Named, common_families};
 use super::json::decided_by;
@@ -28,9 +28,8 @@ pub(crate) struct Flow {
     proto: Option<Value>,
     /// The destination port.
     port: Option<u16>,
-    /// The source port. Taken, and without meaning: no policy API looks at it in new connections.
-    #[serde(rename = "sport")]
-    _sport: Option<u16>,
+    /// The source port, which rules of Calico can ask for; one that a client would choose where nothing is said.
+    sport: Option<u16>,
     /// An ICMP message; an echo request where ICMP is asked without.
     icmp: Option<Icmp>,
     /// Which address of `from`, where it has several.
@@ -164,7 +163,8 @@ impl<'c> Batch<'c> {
                 Traffic { protocol, detail: flow.port.ok_or(FlowError::NoPort(protocol))? }
             }
         };
-        Ok(self.snapshot.index.verdict(&from_side, &to_side, traffic))
+        let asked = Asked { traffic, source_port: flow.sport.unwrap_or(EPHEMERAL_PORT) };
+        Ok(self.snapshot.index.verdict(&from_side, &to_side, asked))
     }
 
     fn end(&self, text: &str) -> Result<End, FlowError> {
