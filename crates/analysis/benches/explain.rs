@@ -85,9 +85,11 @@ fn main() -> Result<(), String> {
         black_box(all.index.pair(&side(n * 104_729), &side(n * 7_368_787)).allowed());
     });
     // The first one sorts the pods into classes.
-    each("the first smallest change", 1, |n| drop(black_box(minimal(&all, &side(3), &side(n + 7), tcp(1)))));
+    each("the first smallest change", 1, |n| {
+        drop(black_box(minimal((&all).into(), all.population(), &side(3), &side(n + 7), tcp(1))));
+    });
     each("the smallest change", rounds, |n| {
-        drop(black_box(minimal(&all, &side(n * 104_729), &side(n * 7_368_787), tcp(n))));
+        drop(black_box(minimal((&all).into(), all.population(), &side(n * 104_729), &side(n * 7_368_787), tcp(n))));
     });
     Ok(())
 }

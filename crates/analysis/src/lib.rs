@@ -12,6 +12,7 @@
 //! [`staging`] says what a cluster made of some objects consists of: which pod runs where and has which address, what
 //! is behind a Service, what DNS knows. The lab builds exactly that; offline commands reason about exactly that.
 //! [`traps`] finds policies that let in more than their author surely meant.
+//! [`view`] is a cluster together with the texts that it was read from.
 
 pub mod address;
 pub mod backend;
@@ -25,3 +26,4 @@ pub mod rehearsal;
 pub mod snapshot;
 pub mod staging;
 pub mod traps;
+pub mod view;

@@ -12,6 +12,7 @@ use tortie_policy::{Index, PodKey, RuleRef};
 
 use crate::deltas::World;
 use crate::edit::Population;
+use crate::view::View;
 
 /// Objects, where they were read, and the engine's view of them.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Snapshot {
     }
 
     /// The pods in classes, made when they are first asked for.
-    pub(crate) fn population(&self) -> &Population {
+    pub fn population(&self) -> &Population {
         self.population.get_or_init(|| Population::new(&self.index))
     }
 
@@ -74,19 +75,19 @@ impl Snapshot {
     /// Where an object begins in its file.
     #[must_use]
     pub fn place_of(&self, object: &ObjectRef) -> Option<Place> {
-        self.store.origin(object).map(|o| o.key_place("/metadata/name"))
+        View::from(self).place_of(object)
     }
 
     /// Where a rule begins in its file.
     #[must_use]
     pub fn place_of_rule(&self, rule: &RuleRef) -> Option<Place> {
-        self.store.origin(&rule.policy).map(|o| o.place(&pointer(rule)))
+        View::from(self).place_of_rule(rule)
     }
 
     /// All that is written of a rule.
     #[must_use]
     pub fn text_of_rule(&self, rule: &RuleRef) -> Option<Place> {
-        self.store.origin(&rule.policy).map(|o| o.whole(&pointer(rule)))
+        View::from(self).text_of_rule(rule)
     }
 
     /// Everything that can be named as an end, for suggestions.
@@ -100,8 +101,4 @@ impl Snapshot {
         let nodes = self.objects.nodes.iter().map(|n| format!("node/{}", n.meta.name));
         self.objects.pods.iter().map(Pod::key).chain(workloads).chain(services).chain(nodes)
     }
-}
-
-fn pointer(rule: &RuleRef) -> String {
-    format!("/spec/{}/{}", rule.direction, rule.index)
 }

@@ -66,6 +66,8 @@ pub(crate) enum TestFormat {
     Json,
     /// For CI servers: JUnit's XML, a test a step.
     Junit,
+    /// For test harnesses: TAP version 14, a test a step.
+    Tap,
 }
 
 /// Say whether cases hold: who must reach whom, and who must not, after each of their steps
@@ -78,7 +80,8 @@ pub(crate) enum TestFormat {
 Examples:
   tortie test policies/                         every case in the folder, in memory
   tortie test --lab policies/shop.case.yaml     the same with packets
-  tortie test policies/ -o junit > report.xml")]
+  tortie test policies/ -o junit > report.xml
+  tortie test policies/ -o tap                  for test harnesses, such as prove")]
 pub(crate) struct Test {
     /// Cases, or folders of cases or manifests
     #[arg(value_name = "PATH", required = true)]

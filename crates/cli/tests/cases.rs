@@ -51,10 +51,20 @@ fn what_differs_is_told_with_its_line() {
     assert!(text.contains("FAIL  two pods: 2 of 4 probes differ"), "{text}");
     assert!(text.contains("two.case.yaml:15") && text.contains("shop/b -> shop/a"), "{text}");
     assert!(text.contains("NetworkPolicy/shop/closed"), "{text}");
+    // Both families fail for one reason: it is told once, with the change that makes the case hold.
+    for line in [
+        "  ingress of shop/a: denied: the pod is selected by one policy, and no rule allows it",
+        "  the smallest change that allows it",
+        "    one more policy for ingress: NetworkPolicy/shop/allow-a-from-b",
+        "+++ allow-a-from-b.yaml",
+    ] {
+        assert_eq!(text.lines().filter(|l| *l == line).count(), 1, "{line}\n{text}");
+    }
 
     let (output, junit) = test(&[path, "-o", "junit"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(junit.contains("<testsuites name=\"tortie\" tests=\"1\" failures=\"1\""), "{junit}");
+    assert!(junit.contains("the smallest change that allows it") && !junit.contains('\x1b'), "{junit}");
     let (output, json) = test(&[path, "-o", "json"]);
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<serde_json::Value> =
@@ -115,4 +125,102 @@ fn with_packets_the_kernel_answers_as_well() {
         json.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
     assert_eq!(lines.len(), 4);
     assert!(lines.iter().all(|l| l["engine"] == "deny" && l["kernel"] == "deny"), "{json}");
+}
+
+/// Many pods that all fail alike in two steps, and one that fails for another reason.
+fn crowd() -> String {
+    let pod = |name: &str, labels: &str| {
+        format!(
+            "- {{apiVersion: v1, kind: Pod, metadata: {{namespace: shop, name: {name}, labels: {{{labels}}}}}, \
+             spec: {{containers: [{{name: c, image: i}}]}}}}\n"
+        )
+    };
+    let pods: String = (0..30).map(|n| pod(&format!("p{n}"), "role: crowd")).collect();
+    let policy = "- apiVersion: networking.k8s.io/v1\n  kind: NetworkPolicy\n  metadata: {namespace: shop, name: db}\n  \
+                  spec:\n    podSelector: {matchLabels: {role: db}}\n    ingress:\n    - from:\n      - podSelector: \
+                  {matchLabels: {role: web}}\n";
+    let expect = "  expect:\n  - probe: TCP/80\n    allow: ['shop/p* -> shop/db']\n    deny: ['shop/web -> shop/db']\n";
+    format!(
+        "tortie: v1\nname: 'crowd #1'\nobjects:\n{pods}{}{}{policy}steps:\n- name: first\n{expect}- name: second\n  \
+         label: [{{object: Pod/shop/web, set: {{seen: 'yes'}}}}]\n{expect}- name: nothing to complain about\n  \
+         delete: [NetworkPolicy/shop/db]\n  expect:\n  - probe: TCP/80\n    allow: ['shop/p* -> shop/db']\n",
+        pod("db", "role: db"),
+        pod("web", "role: web")
+    )
+}
+
+#[test]
+fn what_fails_for_one_reason_is_explained_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("crowd.case.yaml");
+    std::fs::write(&path, crowd()).expect("a file");
+    let (output, text) = test(&[path.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let count = |what: &str| text.matches(what).count();
+    assert_eq!(count("the nearest rule is ingress[0] of NetworkPolicy/shop/db"), 1, "{text}");
+    assert_eq!(count("the smallest change that allows it"), 1, "{text}");
+    assert_eq!(count("... and 25 other pairs, for the same reason"), 2, "{text}");
+    assert_eq!(count("ingress of shop/db: allowed by ingress[0] of NetworkPolicy/shop/db"), 1, "{text}");
+    assert_eq!(count("for the reason that is told after step `first`"), 2, "{text}");
+    assert!(text.lines().count() < 120, "{text}");
+}
+
+/// A test point as a consumer of TAP version 14 sees it.
+struct Point {
+    ok: bool,
+    description: String,
+    diagnostics: Option<String>,
+}
+
+/// Reads TAP version 14, as strictly as this program writes it.
+fn tap(text: &str) -> Vec<Point> {
+    let mut lines = text.lines().peekable();
+    assert_eq!(lines.next(), Some("TAP version 14"));
+    let plan = lines.next().and_then(|l| l.strip_prefix("1..")).expect("a plan").parse::<usize>().expect("a number");
+    let mut points: Vec<Point> = Vec::new();
+    while let Some(line) = lines.next() {
+        let (ok, rest) = match line.strip_prefix("not ") {
+            Some(rest) => (false, rest),
+            None => (true, line),
+        };
+        let (number, description) = rest.strip_prefix("ok ").and_then(|l| l.split_once(" - ")).expect(line);
+        assert_eq!(number.parse(), Ok(points.len() + 1), "{line}");
+        let mut description = description.to_owned();
+        for (at, _) in description.clone().match_indices('#') {
+            assert!(description[..at].ends_with('\\'), "a directive: {line}");
+        }
+        description = description.replace("\\#", "#").replace("\\\\", "\\");
+        let diagnostics = lines.next_if_eq(&"  ---").map(|_| {
+            let block = lines.by_ref().take_while(|l| *l != "  ...");
+            let inside = |l: &str| match l {
+                "" => "\n".to_owned(),
+                l => format!("{}\n", l.strip_prefix("  ").expect("it belongs to the block")),
+            };
+            block.map(inside).collect::<String>()
+        });
+        points.push(Point { ok, description, diagnostics });
+    }
+    assert_eq!(points.len(), plan);
+    points
+}
+
+#[test]
+fn tap_has_a_test_a_step_with_the_explanation_of_what_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("crowd.case.yaml");
+    std::fs::write(&path, crowd()).expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let (output, text) = test(&[path, "-o", "tap"]);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let points = tap(&text);
+    let told: Vec<(bool, &str)> = points.iter().map(|p| (p.ok, p.description.as_str())).collect();
+    let expected =
+        [(false, "crowd #1: first"), (false, "crowd #1: second"), (true, "crowd #1: nothing to complain about")];
+    assert_eq!(told, expected, "{text}");
+    let block = points[0].diagnostics.as_deref().expect("what failed");
+    assert!(block.contains("message: \"62 of 62 probes differ\"\n"), "{block}");
+    let place = format!("file: \"{path}\"\nline: ");
+    assert!(block.contains(&place) && block.contains("\nexplanation: |2\n  "), "{block}");
+    assert!(block.contains("the smallest change that allows it"), "{block}");
+    assert!(points[2].diagnostics.is_none());
 }

@@ -1,9 +1,10 @@
 //! Changes that could let a flow through in one direction.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use tortie_manifest::patch::{TextEdit, Written};
-use tortie_model::{Direction, Kind, Labels, ObjectRef, Operator, Requirement};
+use tortie_model::{Direction, Kind, Labels, Object, ObjectRef, Operator, Requirement};
 use tortie_policy::{Half, NamedPorts, PeerMiss, Policy, RuleRef};
 
 use super::peer::{own_labels, peer, port, selector};
@@ -18,6 +19,8 @@ pub(crate) struct Candidate {
     pub(crate) edits: Vec<TextEdit>,
     /// A new file instead: name and text.
     pub(crate) file: Option<(String, String)>,
+    /// The object as it is read where nothing else changes it.
+    pub(crate) reread: OnceCell<Option<Object>>,
 }
 
 /// Rules of one sort, and policies, that are tried at most.
@@ -31,7 +34,7 @@ impl Candidate {
     }
 
     fn edit(change: Change, object: &ObjectRef, edit: Option<TextEdit>) -> Option<Self> {
-        Some(Self { change, object: object.clone(), edits: vec![edit?], file: None })
+        Some(Self { change, object: object.clone(), edits: vec![edit?], file: None, reread: OnceCell::new() })
     }
 }
 
@@ -49,12 +52,11 @@ pub(crate) fn candidates(flow: &Asked<'_>, half: &Half, policies: &[Arc<Policy>]
     let direction = half.stack.direction();
     let (_, other) = flow.ends(direction);
     let names = NamedPorts::of(flow.to.pod().map(|p| &**p));
-    let index = &flow.snapshot.index;
     let (mut ports, mut peered, mut ruled) = (Vec::new(), Vec::new(), Vec::new());
     for policy in policies.iter().filter(|p| p.object.kind == Kind::NetworkPolicy) {
         let object = &policy.object;
-        let Some(origin) = flow.snapshot.store.origin(object) else { continue };
-        let peer = peer(index, other, object.namespace_str());
+        let Some(origin) = flow.view.store.origin(object) else { continue };
+        let peer = peer(flow.population, other, object.namespace_str());
         for (i, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
             let at = || RuleRef { policy: object.clone(), direction, index: i };
             let list = |name: &str| format!("/spec/{direction}/{i}/{name}");
@@ -83,7 +85,7 @@ pub(crate) fn candidates(flow: &Asked<'_>, half: &Half, policies: &[Arc<Policy>]
 /// A rule for the flow and nothing else.
 fn rule(flow: &Asked<'_>, direction: Direction, namespace: &str) -> Option<Written> {
     let (_, other) = flow.ends(direction);
-    let peer = peer(&flow.snapshot.index, other, namespace)?;
+    let peer = peer(flow.population, other, namespace)?;
     let mut rule = vec![(peers(direction).to_owned(), Written::List(vec![peer]))];
     rule.extend(port(flow.traffic).map(|port| ("ports".to_owned(), Written::List(vec![port]))));
     Some(Written::Map(rule))
@@ -94,7 +96,7 @@ fn label(flow: &Asked<'_>, half: &Half) -> Option<Candidate> {
     let (_, other) = flow.ends(half.stack.direction());
     let near = half.nearest.as_ref().filter(|miss| miss.port.is_none())?;
     let pod = other.pod()?;
-    let store = &flow.snapshot.store;
+    let store = flow.view.store;
     let (object, at, had, wanted): (ObjectRef, _, &Labels, _) = match &near.peer.as_ref()?.1 {
         PeerMiss::PodLabels(wanted) => {
             let made_by = pod.owner.as_ref().filter(|owner| store.origin(owner).is_some());
@@ -121,7 +123,13 @@ fn label(flow: &Asked<'_>, half: &Half) -> Option<Candidate> {
     };
     // Several that come about with what holds them would be written twice.
     let edits: Vec<TextEdit> = labels.iter().map(put).collect::<Option<_>>()?;
-    Some(Candidate { change: Change::Label { object: object.clone(), labels }, object, edits, file: None })
+    Some(Candidate {
+        change: Change::Label { object: object.clone(), labels },
+        object,
+        edits,
+        file: None,
+        reread: OnceCell::new(),
+    })
 }
 
 /// The label that would meet a requirement. `None` where one would have to change or go: others rely on it.
@@ -140,7 +148,7 @@ fn missing(wanted: &Requirement, had: &Labels) -> Option<(String, String)> {
 /// A policy of its own for the flow, in a file of its own.
 pub(crate) fn policy(flow: &Asked<'_>, direction: Direction) -> Option<Candidate> {
     let (own, other) = flow.ends(direction);
-    let (index, pod) = (&flow.snapshot.index, own.pod()?);
+    let (index, pod) = (flow.view.index, own.pod()?);
     let namespace = &*pod.meta.namespace;
     let called = |side: &tortie_policy::Side| match (side.pod(), side.node()) {
         (Some(pod), _) => pod.owner.as_ref().map_or_else(|| pod.meta.name.to_string(), |o| o.name.to_string()),
@@ -154,7 +162,7 @@ pub(crate) fn policy(flow: &Asked<'_>, direction: Direction) -> Option<Candidate
     let kind = if direction == Direction::Ingress { "Ingress" } else { "Egress" };
     let text = |t: &str| Written::Text(t.to_owned());
     let spec = Written::Map(vec![
-        ("podSelector".to_owned(), selector(&own_labels(index, pod))),
+        ("podSelector".to_owned(), selector(&own_labels(flow.population, pod))),
         ("policyTypes".to_owned(), Written::List(vec![text(kind)])),
         (direction.to_string(), Written::List(vec![rule(flow, direction, namespace)?])),
     ]);
@@ -166,7 +174,13 @@ pub(crate) fn policy(flow: &Asked<'_>, direction: Direction) -> Option<Candidate
     ]);
     let object = ObjectRef::namespaced(Kind::NetworkPolicy, namespace, &name);
     let file = Some((format!("{name}.yaml"), document.yaml(0, 0)));
-    Some(Candidate { change: Change::Policy(object.clone(), direction), object, edits: Vec::new(), file })
+    Some(Candidate {
+        change: Change::Policy(object.clone(), direction),
+        object,
+        edits: Vec::new(),
+        file,
+        reread: OnceCell::new(),
+    })
 }
 
 /// A name that the API server takes.

@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use tortie_manifest::patch::{TextEdit, reread};
 use tortie_manifest::{LoadOptions, Memory, load};
-use tortie_model::{Direction, Family, Object, ObjectRef, Traffic};
+use tortie_model::{Direction, Family, Labels, Object, ObjectRef, Traffic};
 use tortie_policy::{By, Delta, Index, PodKey, RuleRef, Side, network_policy};
 
-use crate::snapshot::Snapshot;
+use crate::view::View;
 use candidate::{Candidate, candidates};
 use opening::{Changed, Measure};
-pub(crate) use population::Population;
+pub use population::Population;
 
 /// What is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,9 +78,15 @@ const TRIED_TOGETHER: usize = 5;
 ///
 /// # Errors
 /// When there is none.
-pub fn minimal(snapshot: &Snapshot, from: &Side, to: &Side, traffic: Traffic) -> Result<Edit, NoEdit> {
-    let flow = Asked { snapshot, from, to, traffic };
-    let verdict = snapshot.index.verdict(from, to, traffic);
+pub fn minimal(
+    view: View<'_>,
+    population: &Population,
+    from: &Side,
+    to: &Side,
+    traffic: Traffic,
+) -> Result<Edit, NoEdit> {
+    let flow = Asked { view, population, from, to, traffic };
+    let verdict = view.index.verdict(from, to, traffic);
     let mut halves = Vec::new();
     for direction in Direction::BOTH {
         let half = verdict.half(direction);
@@ -110,9 +116,15 @@ pub fn minimal(snapshot: &Snapshot, from: &Side, to: &Side, traffic: Traffic) ->
 ///
 /// # Errors
 /// When there is none.
-pub fn trivial(snapshot: &Snapshot, from: &Side, to: &Side, traffic: Traffic) -> Result<Edit, NoEdit> {
-    let flow = Asked { snapshot, from, to, traffic };
-    let verdict = snapshot.index.verdict(from, to, traffic);
+pub fn trivial(
+    view: View<'_>,
+    population: &Population,
+    from: &Side,
+    to: &Side,
+    traffic: Traffic,
+) -> Result<Edit, NoEdit> {
+    let flow = Asked { view, population, from, to, traffic };
+    let verdict = view.index.verdict(from, to, traffic);
     let denied = Direction::BOTH.into_iter().filter(|d| !verdict.half(*d).is_allowed());
     let chosen: Option<Vec<Candidate>> = denied.map(|d| candidate::policy(&flow, d)).collect();
     let chosen = chosen.ok_or(NoEdit::None)?;
@@ -144,7 +156,8 @@ type Rank = (u64, u64, u64, u64, u64, usize, usize);
 
 /// The flow that is to be let through.
 pub(crate) struct Asked<'a> {
-    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) view: View<'a>,
+    pub(crate) population: &'a Population,
     pub(crate) from: &'a Side,
     pub(crate) to: &'a Side,
     pub(crate) traffic: Traffic,
@@ -167,8 +180,9 @@ impl Asked<'_> {
         if !after.verdict(&from, &to, self.traffic).is_allowed() {
             return;
         }
-        let measure = Measure { before: &self.snapshot.index, after: &after, asked: [self.from, self.to] };
-        let opening = measure.opening(self.snapshot.population(), &changed);
+        let limit = best.as_ref().map(|((closed, outside, pairs, ..), _)| (*closed, *outside, *pairs));
+        let measure = Measure { before: self.view.index, after: &after, asked: [self.from, self.to], limit };
+        let Some(opening) = measure.opening(self.population, &changed) else { return };
         let lines = chosen.iter().map(|c| c.lines()).sum();
         let Opening { closed, outside, pairs, width, latent, .. } = opening;
         let denying = chosen.iter().filter(|c| self.is_there_to_deny(c)).count();
@@ -183,51 +197,68 @@ impl Asked<'_> {
     /// Whether a rule would come into a policy that has none of its direction, and so is there to deny.
     fn is_there_to_deny(&self, candidate: &Candidate) -> bool {
         let Change::Rule(policy, direction) = &candidate.change else { return false };
-        let rules = self.snapshot.index.policy(policy).and_then(|p| p.rules(*direction));
+        let rules = self.view.index.policy(policy).and_then(|p| p.rules(*direction));
         rules.is_some_and(<[_]>::is_empty)
     }
 
     /// The cluster after changes: the texts are changed, read again, and what they say is applied.
     fn made(&self, chosen: &[&Candidate]) -> Option<(Index, Changed)> {
-        let mut after = self.snapshot.index.clone();
+        let mut after = self.view.index.clone();
         let mut changed = Changed::default();
-        let mut edits: BTreeMap<&ObjectRef, Vec<TextEdit>> = BTreeMap::new();
+        let mut objects: BTreeMap<&ObjectRef, Vec<&Candidate>> = BTreeMap::new();
         for candidate in chosen {
-            match &candidate.file {
-                Some((name, text)) => {
-                    let files = Memory::new([(name.as_str(), text.as_str())]);
-                    let loaded = load(&files, &[name.as_str()], &LoadOptions::default());
-                    let one = loaded.objects.into_iter().next().filter(|_| loaded.diagnostics.is_empty())?;
-                    self.take(one.object, &mut after, &mut changed)?;
-                }
-                None => edits.entry(&candidate.object).or_default().extend(candidate.edits.iter().cloned()),
-            }
+            objects.entry(&candidate.object).or_default().push(candidate);
         }
-        for (object, edits) in edits {
-            let options = LoadOptions { namespace: object.namespace_str().into() };
-            let loaded = reread(self.snapshot.store.origin(object)?, &edits, &options);
-            if loaded.has_untrusted_object() {
-                return None;
-            }
-            let one = loaded.objects.into_iter().find(|o| o.object.reference() == *object)?;
-            self.take(one.object, &mut after, &mut changed)?;
+        for (object, candidates) in objects {
+            let written = match candidates[..] {
+                [one] => one.reread.get_or_init(|| self.read(object, &candidates)).clone()?,
+                _ => self.read(object, &candidates)?,
+            };
+            let labels = candidates.iter().filter_map(|c| match &c.change {
+                Change::Label { labels, .. } => Some(labels),
+                _ => None,
+            });
+            let labels: Vec<&str> = labels.flatten().map(|(key, _)| key.as_str()).collect();
+            self.take(written, &labels, &mut after, &mut changed)?;
         }
         Some((after, changed))
     }
 
-    /// Applies an object as it is written now.
-    fn take(&self, object: Object, after: &mut Index, changed: &mut Changed) -> Option<()> {
+    /// An object as its changed text says, or that of its new file.
+    fn read(&self, object: &ObjectRef, candidates: &[&Candidate]) -> Option<Object> {
+        let loaded = match candidates.iter().find_map(|c| c.file.as_ref()) {
+            Some((name, text)) => {
+                let files = Memory::new([(name.as_str(), text.as_str())]);
+                load(&files, &[name.as_str()], &LoadOptions::default())
+            }
+            None => {
+                let edits: Vec<TextEdit> = candidates.iter().flat_map(|c| &c.edits).cloned().collect();
+                let options = LoadOptions { namespace: object.namespace_str().into() };
+                reread(self.view.store.origin(object)?, &edits, &options)
+            }
+        };
+        if loaded.has_untrusted_object() {
+            return None;
+        }
+        loaded.objects.into_iter().map(|o| o.object).find(|o| o.reference() == *object)
+    }
+
+    /// Applies an object as it is written now. Of labels it takes those that were written: a case may have changed
+    /// others after it was read.
+    fn take(&self, object: Object, written: &[&str], after: &mut Index, changed: &mut Changed) -> Option<()> {
         let reference = object.reference();
         match object {
             Object::NetworkPolicy(policy) => {
                 let policy = network_policy(&policy);
-                let old = self.snapshot.index.policy(&reference).cloned();
+                let old = self.view.index.policy(&reference).cloned();
                 changed.policies.push((old, Arc::new(policy.clone())));
                 after.apply(Delta::Policy(Box::new(policy)));
             }
             Object::Namespace(namespace) => {
-                changed.pods.extend(self.snapshot.index.pods_of(namespace.name()).map(|p| PodKey::of(p)));
-                after.apply(Delta::Namespace(namespace));
+                let now = self.view.index.namespace(namespace.name())?;
+                let labels = with(now.labels().clone(), namespace.labels(), written);
+                changed.pods.extend(self.view.index.pods_of(namespace.name()).map(|p| PodKey::of(p)));
+                after.apply(Delta::Namespace(now.with_labels(&labels)));
             }
             Object::Pod(_) | Object::Workload(_) => {
                 // Pods keep what they are but for the labels that came to what they are made of.
@@ -240,10 +271,10 @@ impl Asked<'_> {
                     _ => pod.owner.as_ref() == Some(&reference),
                 };
                 let namespace: Arc<str> = reference.namespace_str().into();
-                let pods: Vec<_> = self.snapshot.index.pods_of(&namespace).filter(is_its).cloned().collect();
+                let pods: Vec<_> = self.view.index.pods_of(&namespace).filter(is_its).cloned().collect();
                 for pod in pods {
                     let mut pod = (*pod).clone();
-                    pod.meta.labels = labels.iter().fold(pod.meta.labels, |all, (key, value)| all.with(key, value));
+                    pod.meta.labels = with(pod.meta.labels, labels, written);
                     changed.pods.insert(PodKey::of(&pod));
                     after.apply(Delta::Pod(Box::new(pod)));
                 }
@@ -252,6 +283,12 @@ impl Asked<'_> {
         }
         Some(())
     }
+}
+
+/// Labels with those of some keys from others.
+fn with(labels: Labels, others: &Labels, keys: &[&str]) -> Labels {
+    let written = others.iter().filter(|(key, _)| keys.contains(key));
+    written.fold(labels, |all, (key, value)| all.with(key, value))
 }
 
 /// An end as it is in another state of the cluster.

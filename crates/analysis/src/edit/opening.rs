@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tortie_model::{Direction, Family};
+use tortie_model::{Direction, Family, Pod};
 use tortie_policy::{Index, Outcome, Peers, PodKey, Policy, Regions, Rule, Scope, Side, Verdict};
 
 use super::population::Population;
@@ -55,6 +55,8 @@ pub(crate) struct Measure<'a> {
     pub(crate) after: &'a Index,
     /// The ends of the flow that the change is made for.
     pub(crate) asked: [&'a Side; 2],
+    /// What is closed, opened to outside, and opened by the best change so far: more is not looked at to its end.
+    pub(crate) limit: Option<(u64, u64, u64)>,
 }
 
 /// An end: a class of pods, or an address outside.
@@ -65,45 +67,60 @@ enum End {
 }
 
 impl Measure<'_> {
-    pub(crate) fn opening(&self, population: &Population, changed: &Changed) -> Opening {
+    /// What a change opens; `None` when it is more than the limit.
+    pub(crate) fn opening(&self, population: &Population, changed: &Changed) -> Option<Opening> {
         let mut tally = Tally { measure: self, population, seen: HashSet::new(), found: Opening::default() };
         let others: Vec<End> = (0..population.classes.len()).map(End::Class).collect();
         let outside = self.outside(changed);
+        let everywhere: Vec<usize> = (0..population.classes.len()).collect();
         let all = || others.iter().chain(&outside).copied();
         for class in changed.pods.iter().filter_map(|key| population.class_of(key)).collect::<BTreeSet<_>>() {
             for other in all() {
-                tally.pair(End::Class(class), other);
-                tally.pair(other, End::Class(class));
+                tally.pair(End::Class(class), other)?;
+                tally.pair(other, End::Class(class))?;
             }
         }
         for (old, new) in &changed.policies {
             for direction in Direction::BOTH {
                 let Some(difference) = Difference::of(old.as_deref(), new, direction) else { continue };
-                for class in 0..population.classes.len() {
-                    let key = &population.classes[class].key;
-                    if !self.governs(old.as_deref(), key) && !self.governs(Some(new), key) {
+                let here = match &new.object.namespace {
+                    Some(namespace) => population.within(namespace),
+                    None => &everywhere,
+                };
+                for class in here.iter().copied() {
+                    let pod = &*population.classes[class].pod;
+                    if !self.governs(old.as_deref(), pod) && !self.governs(Some(new), pod) {
                         continue;
                     }
-                    for other in all().filter(|other| self.concerns(&difference, *other, population)) {
+                    let difference = difference.to_who_is_isolated(self.before, pod, new, direction);
+                    for other in all() {
+                        if !self.concerns(&difference, other, population, changed) {
+                            continue;
+                        }
                         match direction {
-                            Direction::Egress => tally.pair(End::Class(class), other),
-                            Direction::Ingress => tally.pair(other, End::Class(class)),
+                            Direction::Egress => tally.pair(End::Class(class), other)?,
+                            Direction::Ingress => tally.pair(other, End::Class(class))?,
                         }
                     }
                 }
             }
         }
-        tally.found
+        Some(tally.found)
     }
 
-    fn governs(&self, policy: Option<&Policy>, key: &PodKey) -> bool {
-        let pod = self.before.pod(key);
-        let namespace = pod.and_then(|p| self.before.namespace(&p.meta.namespace));
-        policy.zip(pod.zip(namespace)).is_some_and(|(policy, (pod, ns))| policy.subject.selects(pod, ns))
+    fn governs(&self, policy: Option<&Policy>, pod: &Pod) -> bool {
+        let namespace = self.before.namespace(&pod.meta.namespace);
+        policy.zip(namespace).is_some_and(|(policy, namespace)| policy.subject.selects(pod, namespace))
     }
 
-    fn concerns(&self, difference: &Difference<'_>, other: End, population: &Population) -> bool {
+    fn concerns(&self, difference: &Difference<'_>, other: End, population: &Population, changed: &Changed) -> bool {
         let Difference::Rules(rules) = difference else { return true };
+        if let End::Class(class) = other
+            && changed.pods.is_empty()
+        {
+            let mut sides = population.classes[class].sides.iter().flatten();
+            return sides.any(|side| rules.iter().any(|rule| rule.peers.matches(side)));
+        }
         let mut sides = Family::ALL.into_iter().filter_map(|family| side(self.after, other, population, family));
         sides.any(|side| rules.iter().any(|rule| rule.peers.matches(&side)))
     }
@@ -128,6 +145,7 @@ impl Measure<'_> {
 }
 
 /// In what the rules of a direction differ.
+#[derive(Clone)]
 enum Difference<'p> {
     /// The policy is new: it isolates.
     All,
@@ -141,6 +159,17 @@ impl<'p> Difference<'p> {
         let Some(before) = old.and_then(|old| old.rules(direction)) else { return Some(Self::All) };
         let came: Vec<&Rule> = rules.iter().filter(|rule| !before.contains(rule)).collect();
         (!came.is_empty()).then_some(Self::Rules(came))
+    }
+
+    /// The difference for a pod: where another policy of the tier governs it already, one more adds its rules alone.
+    fn to_who_is_isolated(&self, before: &Index, pod: &Pod, new: &'p Policy, direction: Direction) -> Self {
+        let stack = || before.stack(pod, direction);
+        match (self, new.rules(direction)) {
+            (Self::All, Some(rules)) if stack().tiers().iter().any(|tier| tier.name == new.tier) => {
+                Self::Rules(rules.iter().collect())
+            }
+            _ => self.clone(),
+        }
     }
 }
 
@@ -160,10 +189,17 @@ struct Tally<'m> {
 }
 
 impl Tally<'_> {
-    fn pair(&mut self, from: End, to: End) {
+    /// Counts a pair, once; `None` when what was counted is more than the limit.
+    fn pair(&mut self, from: End, to: End) -> Option<()> {
         if !self.seen.insert((from, to)) {
-            return;
+            return Some(());
         }
+        self.count(from, to);
+        let Opening { closed, outside, pairs, .. } = self.found;
+        self.measure.limit.is_none_or(|limit| (closed, outside, pairs) <= limit).then_some(())
+    }
+
+    fn count(&mut self, from: End, to: End) {
         let mut opened: Vec<Scope> = Vec::new();
         let (mut closed, mut latent) = (false, 0);
         for family in Family::ALL {
@@ -234,11 +270,7 @@ impl Tally<'_> {
     /// Names of a pair; another pair than the one asked about where there are several.
     fn example(&self, from: End, to: End, asked: bool) -> Option<(String, String)> {
         let names = |end: End| match end {
-            End::Class(class) => {
-                let pods = self.measure.before.pods();
-                let mine = pods.filter(|p| self.population.class_of(&PodKey::of(p)) == Some(class));
-                mine.take(3).map(|p| p.key()).collect()
-            }
+            End::Class(class) => self.population.classes[class].some.iter().map(ToString::to_string).collect(),
             End::Outside(ip) => vec![ip.to_string()],
         };
         let [first, second] = self.measure.asked;

@@ -1,11 +1,12 @@
 //! How an end of a flow is written into a policy.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use tortie_manifest::patch::Written;
 use tortie_model::{LabelSelector, Pod, Protocol, Traffic};
-use tortie_policy::{Index, Side};
+use tortie_policy::Side;
+
+use super::Population;
 
 /// Labels that controllers set, different in every roll-out or every pod: nobody writes them into a policy.
 const VOLATILE: [&str; 9] = [
@@ -25,12 +26,12 @@ const USUAL: [&str; 5] = ["app.kubernetes.io/name", "app", "k8s-app", "app.kuber
 
 /// The fewest labels of a pod that select no other pods of its namespace than all of its labels do; one at least, where
 /// it has any.
-pub(crate) fn own_labels<'p>(index: &Index, pod: &'p Pod) -> Vec<(&'p str, &'p str)> {
+pub(crate) fn own_labels<'p>(population: &Population, pod: &'p Pod) -> Vec<(&'p str, &'p str)> {
     let mut labels: Vec<_> = pod.meta.labels.iter().filter(|(key, _)| !VOLATILE.contains(key)).collect();
-    let namespace: Arc<str> = Arc::clone(&pod.meta.namespace);
     let selected = |labels: &[(&str, &str)]| {
         let selector = LabelSelector::match_labels(labels.iter().copied());
-        index.pods_of(&namespace).filter(|p| selector.matches(&p.meta.labels)).count()
+        let classes = population.within(&pod.meta.namespace).iter().map(|class| &population.classes[*class]);
+        classes.filter(|class| selector.matches(&class.pod.meta.labels)).map(|class| class.size).sum::<u64>()
     };
     let least = selected(&labels);
     let rank = |key: &str| USUAL.iter().position(|u| *u == key).unwrap_or(USUAL.len());
@@ -54,14 +55,14 @@ pub(crate) fn selector(labels: &[(&str, &str)]) -> Written {
 }
 
 /// An end as an item of `from` or `to` of a policy in a namespace. `None` for an end that is no pod and has no address.
-pub(crate) fn peer(index: &Index, side: &Side, here: &str) -> Option<Written> {
+pub(crate) fn peer(population: &Population, side: &Side, here: &str) -> Option<Written> {
     let Some(pod) = side.pod() else {
         let ip = side.ip()?;
         let length = if matches!(ip, IpAddr::V4(_)) { 32 } else { 128 };
         let block = Written::texts([("cidr", format!("{ip}/{length}").as_str())]);
         return Some(Written::entry("ipBlock", block));
     };
-    let pods = ("podSelector".to_owned(), selector(&own_labels(index, pod)));
+    let pods = ("podSelector".to_owned(), selector(&own_labels(population, pod)));
     if *pod.meta.namespace == *here {
         return Some(Written::Map(vec![pods]));
     }

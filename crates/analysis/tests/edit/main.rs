@@ -85,7 +85,8 @@ fn every_denied_flow_has_an_edit_that_lets_it_through_and_little_else() {
         for _ in 0..3 {
             let Some((from, to, traffic)) = denied(&mut rng, &cluster, &before.index) else { break };
             let context = || format!("seed {seed}: {from:?} -> {to:?} {traffic}\n{text}");
-            let edit = minimal(&before, &from, &to, traffic).unwrap_or_else(|e| panic!("{e}: {}", context()));
+            let edit = minimal((&before).into(), before.population(), &from, &to, traffic)
+                .unwrap_or_else(|e| panic!("{e}: {}", context()));
             let after = changed(&text, &edit);
             let [from_now, to_now] = [&from, &to].map(|side| after.index.address_side(side.ip().expect("it has one")));
             let shown = edit.patch.diff();
@@ -93,7 +94,9 @@ fn every_denied_flow_has_an_edit_that_lets_it_through_and_little_else() {
             let (opened, closed) = counted(&before.index, &after.index, [key(&from), key(&to)]);
             assert_eq!(edit.opening.pairs, opened, "{shown}\n{}", context());
             assert_eq!(edit.opening.closed > 0, closed > 0, "{shown}\n{}", context());
-            let simple = trivial(&before, &from, &to, traffic).expect("a policy can always be added").opening;
+            let simple = trivial((&before).into(), before.population(), &from, &to, traffic)
+                .expect("a policy can always be added")
+                .opening;
             let of = |o: &tortie_analysis::edit::Opening| (o.closed, o.outside, o.pairs, o.width);
             assert!(of(&edit.opening) <= of(&simple), "{shown}\n{}", context());
             for change in &edit.changes {
@@ -122,5 +125,5 @@ fn what_is_allowed_needs_no_edit() {
         |name: &str| all.index.pod_side(all.index.pod(&PodKey::new("default", name)).expect("it is there"), None);
     let [a, b] = ["a", "b"].map(|name| side(name).expect("it has no address"));
     let tcp = Traffic::port(tortie_model::Protocol::Tcp, 80);
-    assert_eq!(minimal(&all, &a, &b, tcp).err(), Some(NoEdit::Allowed));
+    assert_eq!(minimal((&all).into(), all.population(), &a, &b, tcp).err(), Some(NoEdit::Allowed));
 }

@@ -196,8 +196,8 @@ pub(super) fn json(clusters: Clusters<'_>, judged: &Judged, out: &mut impl std::
                 Turn::Denied => ChangeLine::Denied,
                 Turn::Allowed => ChangeLine::Allowed,
             },
-            before: before.map(|(verdict, side)| VerdictLine::of(&side.snapshot, verdict)),
-            after: VerdictLine::of(&clusters.new.snapshot, &turned.after),
+            before: before.map(|(verdict, side)| VerdictLine::of((&side.snapshot).into(), verdict)),
+            after: VerdictLine::of((&clusters.new.snapshot).into(), &turned.after),
         };
         serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;

@@ -247,7 +247,7 @@ impl<'c> Batch<'c> {
         if let Some(text) = self.rules.get(&rule) {
             return text.clone();
         }
-        let text = serde_json::to_string(&decided_by(self.snapshot, &rule)).expect("plain data");
+        let text = serde_json::to_string(&decided_by(self.snapshot.into(), &rule)).expect("plain data");
         let text: Rc<str> = text.into();
         self.rules.insert(rule, text.clone());
         text

@@ -171,6 +171,16 @@ fn missing(snapshot: &Snapshot, what: &'static str, name: &str) -> EndError {
 }
 
 impl End {
+    /// Whose side it is.
+    pub(crate) fn of(side: &Side) -> Self {
+        let address = || Self::Address(side.ip().expect("what is neither pod nor node is an address"));
+        match (side.pod(), side.node()) {
+            (Some(pod), _) => Self::Pod(pod.clone()),
+            (None, Some(node)) => Self::Node(node.clone()),
+            (None, None) => address(),
+        }
+    }
+
     /// As it is written on the command line.
     pub(crate) fn name(&self) -> String {
         match self {

@@ -13,9 +13,10 @@ use super::json::{HalfLine, ShortcutLine, decided_by};
 use super::port::{Asked, PortError};
 use super::{edit, region, tiers, words};
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
-use tortie_analysis::edit::{Edit, NoEdit, minimal};
+use tortie_analysis::edit::{Edit, NoEdit, Population, minimal};
 use tortie_analysis::observation::DecidedBy;
 use tortie_analysis::snapshot::Snapshot;
+use tortie_analysis::view::View;
 
 /// A question and its answer.
 pub(crate) struct Flow {
@@ -37,10 +38,10 @@ enum Answer {
 }
 
 /// What makes two answers the same although they are about different pods: egress, then ingress.
-type Reason = [HalfReason; 2];
+pub(crate) type Reason = [HalfReason; 2];
 
 #[derive(Debug, PartialEq, Eq)]
-struct HalfReason {
+pub(crate) struct HalfReason {
     allowed: bool,
     isolating: Vec<ObjectRef>,
     decided_by: Option<RuleRef>,
@@ -64,6 +65,14 @@ impl Flow {
         };
         let (from, to, asked, via) = (from.clone(), to.clone(), asked.clone(), via.map(str::to_owned));
         Ok(Self { from, to, from_side, to_side, family, asked, via, answer })
+    }
+
+    /// One packet between ends that are known already.
+    pub(crate) fn between(from_side: Side, to_side: Side, traffic: Traffic, verdict: FlowVerdict) -> Self {
+        let asked = traffic.protocol.transport().map_or(Asked::Ping, |p| Asked::Port(p, traffic.detail));
+        let (from, to) = (End::of(&from_side), End::of(&to_side));
+        let family = from_side.ip().map(Family::of);
+        Self { from, to, from_side, to_side, family, asked, via: None, answer: Answer::One(traffic, Box::new(verdict)) }
     }
 
     pub(super) fn end(&self, direction: Direction) -> &End {
@@ -104,7 +113,7 @@ impl Flow {
         }
     }
 
-    fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         let Answer::One(_, verdict) = &self.answer else { return None };
         let half = |d: Direction| {
             let half = verdict.half(d);
@@ -131,22 +140,22 @@ impl Flow {
     }
 
     /// Everything below the headline.
-    fn body(&self, snapshot: &Snapshot) -> String {
+    pub(crate) fn body(&self, view: View<'_>) -> String {
         match &self.answer {
             Answer::One(_, verdict) => {
                 if let Some(shortcut) = verdict.shortcut {
                     return format!("  {}\n", words::shortcut(shortcut));
                 }
-                Direction::BOTH.map(|d| self.half(snapshot, verdict.half(d))).concat()
+                Direction::BOTH.map(|d| self.half(view, verdict.half(d))).concat()
             }
             Answer::All(pair) => match pair.shortcut {
                 Some(shortcut) => format!("  {}\n", words::shortcut(shortcut)),
-                None => region::text(snapshot, self, pair),
+                None => region::text(view, self, pair),
             },
         }
     }
 
-    fn half(&self, snapshot: &Snapshot, half: &Half) -> String {
+    fn half(&self, view: View<'_>, half: &Half) -> String {
         let direction = half.stack.direction();
         let end = self.end(direction);
         let verdict = if half.is_allowed() { styled(ALLOW, "allowed") } else { styled(DENY, "denied") };
@@ -160,7 +169,7 @@ impl Flow {
         match (half.decided_by(), half.outcome.by) {
             (Some(rule), _) => {
                 let _ = writeln!(out, " by {}", words::rule_name(&rule));
-                out.push_str(&cited(snapshot, &rule));
+                out.push_str(&cited(view, &rule));
             }
             (None, By::EndOfTier(tier)) if in_tiers => {
                 let _ = writeln!(out, " at the end of tier {}", half.stack.tiers()[tier].name);
@@ -173,11 +182,11 @@ impl Flow {
             }
         }
         if in_tiers {
-            out.push_str(&tiers::text(snapshot, half));
+            out.push_str(&tiers::text(view, half));
         } else {
             let _ = writeln!(out, "    isolated by");
             for policy in &policies {
-                let _ = writeln!(out, "      {policy}{}", place(snapshot, policy));
+                let _ = writeln!(out, "      {policy}{}", place(view, policy));
             }
         }
         match &half.nearest {
@@ -187,7 +196,7 @@ impl Flow {
                 for line in words::near_miss(half, miss, self.peer(direction)) {
                     let _ = writeln!(out, "      - {line}");
                 }
-                out.push_str(&cited(snapshot, &miss.rule));
+                out.push_str(&cited(view, &miss.rule));
             }
             None if !half.is_allowed() && half.stack.rules().next().is_none() => {
                 let _ = writeln!(out, "    none of them has a rule for {direction}: they allow nothing");
@@ -201,10 +210,10 @@ impl Flow {
     }
 
     /// The smallest change that would let it through.
-    fn edit(&self, snapshot: &Snapshot) -> Result<Edit, NoEdit> {
+    pub(crate) fn edit<'p>(&self, view: View<'_>, population: impl FnOnce() -> &'p Population) -> Result<Edit, NoEdit> {
         match &self.answer {
             Answer::One(traffic, verdict) if !verdict.is_allowed() => {
-                minimal(snapshot, &self.from_side, &self.to_side, *traffic)
+                minimal(view, population(), &self.from_side, &self.to_side, *traffic)
             }
             _ => Err(NoEdit::Allowed),
         }
@@ -212,28 +221,28 @@ impl Flow {
 
     /// For programs.
     pub(crate) fn line(&self, snapshot: &Snapshot) -> Line {
+        let view = View::from(snapshot);
         let answer = match &self.answer {
             Answer::One(_, verdict) => {
                 let half = |d: Direction| {
                     let half = verdict.half(d);
                     let nearest = half.nearest.as_ref().map(|miss| NearestLine {
-                        rule: decided_by(snapshot, &miss.rule),
+                        rule: decided_by(view, &miss.rule),
                         misses: words::near_miss(half, miss, self.peer(d)),
                     });
-                    ExplainedHalf { half: HalfLine::of(snapshot, half), nearest }
+                    ExplainedHalf { half: HalfLine::of(view, half), nearest }
                 };
                 AnswerLine::One(Box::new(OneLine {
                     allowed: verdict.is_allowed(),
                     shortcut: verdict.shortcut.map(ShortcutLine::from),
                     egress: half(Direction::Egress),
                     ingress: half(Direction::Ingress),
-                    edit: edit::line(&self.edit(snapshot)),
+                    edit: edit::line(&self.edit(view, || snapshot.population())),
                 }))
             }
-            Answer::All(pair) => AnswerLine::All {
-                shortcut: pair.shortcut.map(ShortcutLine::from),
-                regions: region::lines(snapshot, pair),
-            },
+            Answer::All(pair) => {
+                AnswerLine::All { shortcut: pair.shortcut.map(ShortcutLine::from), regions: region::lines(view, pair) }
+            }
         };
         Line {
             from: self.from.name(),
@@ -312,16 +321,16 @@ struct NearestLine {
 }
 
 /// A rule's place and text.
-pub(super) fn cited(snapshot: &Snapshot, rule: &RuleRef) -> String {
-    let Some(place) = snapshot.place_of_rule(rule) else { return String::new() };
+pub(super) fn cited(view: View<'_>, rule: &RuleRef) -> String {
+    let Some(place) = view.place_of_rule(rule) else { return String::new() };
     let at = styled(FAINT, format_args!("{}:{}", place.file.name(), place.line()));
-    let text = snapshot.text_of_rule(rule).map(|p| excerpt(&p, 6)).unwrap_or_default();
+    let text = view.text_of_rule(rule).map(|p| excerpt(&p, 6)).unwrap_or_default();
     format!("    {at}\n{text}")
 }
 
 /// Where an object is, for the end of a line.
-pub(super) fn place(snapshot: &Snapshot, object: &ObjectRef) -> String {
-    let place = snapshot.place_of(object).map(|p| format!("  {}:{}", p.file.name(), p.line()));
+pub(super) fn place(view: View<'_>, object: &ObjectRef) -> String {
+    let place = view.place_of(object).map(|p| format!("  {}:{}", p.file.name(), p.line()));
     styled(FAINT, place.unwrap_or_default()).to_string()
 }
 
@@ -338,10 +347,11 @@ fn many(policies: usize) -> String {
 
 /// All answers: families that agree together, pairs that are decided alike told once.
 pub(crate) fn text(snapshot: &Snapshot, flows: &[Flow]) -> String {
+    let view = View::from(snapshot);
     // Families first: neighbours with the same subject and the same text.
     let mut told: Vec<(Vec<&Flow>, String)> = Vec::new();
     for flow in flows {
-        let body = flow.body(snapshot);
+        let body = flow.body(view);
         match told.iter_mut().find(|(flows, text)| flows[0].subject() == flow.subject() && *text == body) {
             Some((flows, _)) => flows.push(flow),
             None => told.push((vec![flow], body)),
@@ -377,7 +387,7 @@ pub(crate) fn text(snapshot: &Snapshot, flows: &[Flow]) -> String {
         };
         let _ = writeln!(out, "{verdict}{}{families}", styled(STRONG, first[0].subject()));
         out.push_str(body);
-        out.push_str(&edit::text(&first[0].edit(snapshot)));
+        out.push_str(&edit::text(&first[0].edit(view, || snapshot.population())));
         if members.len() > 1 {
             let _ = writeln!(out, "\n  decided alike, by the same rules:");
             for member in &members[1..] {

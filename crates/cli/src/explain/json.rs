@@ -7,11 +7,11 @@ use tortie_manifest::Place;
 use tortie_model::Direction;
 use tortie_policy::{By, FlowVerdict, Half, Outcome, RuleRef, Shortcut, Stack, Verdict};
 
-use tortie_analysis::snapshot::Snapshot;
+use tortie_analysis::view::View;
 
 /// A rule with its place.
-pub(crate) fn decided_by(snapshot: &Snapshot, rule: &RuleRef) -> DecidedBy {
-    let place = snapshot.place_of_rule(rule);
+pub(crate) fn decided_by(view: View<'_>, rule: &RuleRef) -> DecidedBy {
+    let place = view.place_of_rule(rule);
     DecidedBy {
         kind: rule.policy.kind.to_string(),
         namespace: rule.policy.namespace.as_ref().map(ToString::to_string),
@@ -40,13 +40,13 @@ pub(crate) struct HalfLine {
 }
 
 impl HalfLine {
-    pub(super) fn of(snapshot: &Snapshot, half: &Half) -> Self {
-        Self::decided(snapshot, &half.stack, &half.outcome)
+    pub(super) fn of(view: View<'_>, half: &Half) -> Self {
+        Self::decided(view, &half.stack, &half.outcome)
     }
 
     /// What a stack says of some packets.
-    pub(super) fn decided(snapshot: &Snapshot, stack: &Stack, outcome: &Outcome) -> Self {
-        let rule = |position| stack.rule_ref(position).map(|rule| decided_by(snapshot, &rule));
+    pub(super) fn decided(view: View<'_>, stack: &Stack, outcome: &Outcome) -> Self {
+        let rule = |position| stack.rule_ref(position).map(|rule| decided_by(view, &rule));
         Self {
             allowed: outcome.verdict == Verdict::Allow,
             isolating: stack.policies().map(|p| p.object.to_string()).collect(),
@@ -75,11 +75,11 @@ pub(crate) struct VerdictLine {
 }
 
 impl VerdictLine {
-    pub(crate) fn of(snapshot: &Snapshot, verdict: &FlowVerdict) -> Self {
+    pub(crate) fn of(view: View<'_>, verdict: &FlowVerdict) -> Self {
         Self {
             allowed: verdict.is_allowed(),
-            egress: HalfLine::of(snapshot, verdict.half(Direction::Egress)),
-            ingress: HalfLine::of(snapshot, verdict.half(Direction::Ingress)),
+            egress: HalfLine::of(view, verdict.half(Direction::Egress)),
+            ingress: HalfLine::of(view, verdict.half(Direction::Ingress)),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::flow::{Flow, cited, place};
 use super::json::HalfLine;
 use super::words;
 use crate::terminal::{ALLOW, DENY, STRONG, styled};
-use tortie_analysis::snapshot::Snapshot;
+use tortie_analysis::view::View;
 
 /// What decided a region: the rules of both directions, egress first.
 type Rules = [(Verdict, Option<RuleRef>); 2];
@@ -75,7 +75,7 @@ fn range_text(protocol: IpProtocol, range: &RangeInclusive<u16>) -> String {
     }
 }
 
-pub(super) fn text(snapshot: &Snapshot, flow: &Flow, pair: &PairVerdict) -> String {
+pub(super) fn text(view: View<'_>, flow: &Flow, pair: &PairVerdict) -> String {
     let groups = grouped(pair);
     let mut out = String::new();
     for (rules, scopes) in &groups {
@@ -90,11 +90,11 @@ pub(super) fn text(snapshot: &Snapshot, flow: &Flow, pair: &PairVerdict) -> Stri
             match (verdict, rule) {
                 (Verdict::Allow, Some(rule)) => {
                     let _ = writeln!(out, "  {half}: allowed by {}", words::rule_name(rule));
-                    out.push_str(&cited(snapshot, rule));
+                    out.push_str(&cited(view, rule));
                 }
                 (Verdict::Deny, Some(rule)) => {
                     let _ = writeln!(out, "  {half}: denied by {}", words::rule_name(rule));
-                    out.push_str(&cited(snapshot, rule));
+                    out.push_str(&cited(view, rule));
                 }
                 (Verdict::Allow, None) if !stack.is_empty() => {
                     let _ = writeln!(out, "  {half}: allowed, every tier passes it on");
@@ -105,7 +105,7 @@ pub(super) fn text(snapshot: &Snapshot, flow: &Flow, pair: &PairVerdict) -> Stri
                 (Verdict::Deny, None) => {
                     let _ = writeln!(out, "  {half}: denied, isolated by");
                     for policy in stack.policies() {
-                        let _ = writeln!(out, "    {}{}", policy.object, place(snapshot, &policy.object));
+                        let _ = writeln!(out, "    {}{}", policy.object, place(view, &policy.object));
                     }
                 }
             }
@@ -131,7 +131,7 @@ pub(super) struct Line {
 }
 
 /// All packets by what decides them.
-pub(super) fn lines(snapshot: &Snapshot, pair: &PairVerdict) -> Vec<Line> {
+pub(super) fn lines(view: View<'_>, pair: &PairVerdict) -> Vec<Line> {
     let item = |(scope, outcome): (Scope, &(Outcome, Outcome))| {
         let rules = rules(pair, outcome);
         let (protocol, range) = match scope {
@@ -142,8 +142,8 @@ pub(super) fn lines(snapshot: &Snapshot, pair: &PairVerdict) -> Vec<Line> {
             protocol,
             range,
             allowed: passes(&rules),
-            egress: HalfLine::decided(snapshot, &pair.egress, &outcome.0),
-            ingress: HalfLine::decided(snapshot, &pair.ingress, &outcome.1),
+            egress: HalfLine::decided(view, &pair.egress, &outcome.0),
+            ingress: HalfLine::decided(view, &pair.ingress, &outcome.1),
         }
     };
     pair.regions.iter().map(item).collect()

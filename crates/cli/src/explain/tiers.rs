@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tortie_analysis::snapshot::Snapshot;
+use tortie_analysis::view::View;
 use tortie_model::Kind;
 use tortie_policy::{Action, By, DEFAULT_TIER, EndAction, Half, Position, Stack};
 
@@ -17,7 +17,7 @@ pub(super) fn matter(stack: &Stack) -> bool {
 }
 
 /// Every tier that governs the end, with its policies, and what it did.
-pub(super) fn text(snapshot: &Snapshot, half: &Half) -> String {
+pub(super) fn text(view: View<'_>, half: &Half) -> String {
     let stack = &half.stack;
     let decided = match half.outcome.by {
         By::Rule(position) => stack.tier_of(position),
@@ -51,7 +51,7 @@ pub(super) fn text(snapshot: &Snapshot, half: &Half) -> String {
             let _ = writeln!(out, "      logged by {rule}");
         }
         for policy in &tier.policies {
-            let _ = writeln!(out, "      {}{}", policy.object, place(snapshot, &policy.object));
+            let _ = writeln!(out, "      {}{}", policy.object, place(view, &policy.object));
         }
     }
     if decided.is_none() {

@@ -1,9 +1,51 @@
-//! Probes that did not do what was expected or predicted, with who decided and where all of it stands.
+//! Probes that did not do what was expected or predicted, sorted by what is the matter, each matter explained once.
 
-use tortie_analysis::observation::{DecidedBy, Kernel, Observation, StepReport};
+use std::cell::OnceCell;
+
+use tortie_analysis::edit::Population;
+use tortie_analysis::observation::{Answer, Kernel, Observation, StepReport};
+use tortie_analysis::question::sender;
 use tortie_analysis::rehearsal::{Asked, Scene};
+use tortie_analysis::view::View;
 use tortie_manifest::{Place, Store};
-use tortie_model::Direction;
+
+use super::Step;
+use crate::explain::edit;
+use crate::explain::flow::{Flow, Reason};
+
+/// Probes that failed for one reason.
+#[derive(Debug)]
+pub(super) struct Cause {
+    matter: Matter,
+    /// What was expected and what was said.
+    pub(super) answers: String,
+    /// The probes, those of a pair together.
+    pub(super) failed: Vec<Failed>,
+    pub(super) told: Told,
+}
+
+/// Where a cause is explained.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Both directions with who decides, and the smallest change where one is wanted, of the first pair.
+    Here(String),
+    /// With an earlier step of this name.
+    Before(String),
+    /// Nowhere: there are too many.
+    Nowhere,
+}
+
+/// What makes failures the same although they are about different pairs.
+#[derive(Debug, PartialEq, Eq)]
+struct Matter {
+    expected: Option<Answer>,
+    engine: Answer,
+    plan: Answer,
+    /// Of packets, where they were sent; nothing for one that was lost.
+    kernel: Option<Option<Answer>>,
+    is_asked: bool,
+    reason: Option<Reason>,
+}
 
 /// Probes of one pair that failed alike.
 #[derive(Debug)]
@@ -14,14 +56,15 @@ pub(super) struct Failed {
     pub(super) place: String,
     /// Who sends what to whom.
     pub(super) what: String,
-    /// What was expected and what was said.
-    pub(super) answers: String,
-    /// Why, a line each.
+    /// What was lost, and what the case says of it, a line each.
     pub(super) because: Vec<String>,
 }
 
-/// What failed in a step.
-pub(super) fn failed(scene: &Scene, report: &StepReport, store: &Store) -> Vec<Failed> {
+/// Causes of one case that are explained at most.
+const EXPLAINED: usize = 10;
+
+/// What failed in a step, by its causes; those that earlier steps explain are not explained again.
+pub(super) fn causes(scene: &Scene, report: &StepReport, store: &Store, earlier: &[Step]) -> Vec<Cause> {
     let mut groups: Vec<Vec<(&Asked, &Observation)>> = Vec::new();
     for one in scene.asked.iter().zip(&report.observations).filter(|(_, o)| !o.holds()) {
         match groups.iter_mut().find(|g| are_alike(g[0], one)) {
@@ -29,7 +72,55 @@ pub(super) fn failed(scene: &Scene, report: &StepReport, store: &Store) -> Vec<F
             None => groups.push(vec![one]),
         }
     }
-    groups.iter().map(|group| of(group, store)).collect()
+    let view = View { store, index: &scene.index };
+    let population = OnceCell::new();
+    let before: usize = earlier.iter().map(|s| s.causes.len()).sum();
+    let mut found: Vec<Cause> = Vec::new();
+    for group in groups {
+        let (asked, o) = group[0];
+        let flow = flow(scene, asked);
+        let matter = Matter {
+            expected: o.expected,
+            engine: o.engine,
+            plan: o.plan,
+            kernel: o.kernel.as_ref().map(Kernel::answer),
+            is_asked: asked.verdict.shortcut.is_none(),
+            reason: flow.reason(),
+        };
+        let failed = of(&group);
+        if let Some(cause) = found.iter_mut().find(|c| c.matter == matter) {
+            cause.failed.push(failed);
+            continue;
+        }
+        let step = earlier.iter().find(|s| s.causes.iter().any(|c| c.matter == matter && c.is_told_here()));
+        let told = match step {
+            Some(step) => Told::Before(step.name.clone()),
+            None if before + found.len() >= EXPLAINED => Told::Nowhere,
+            None => {
+                let mut text = flow.body(view);
+                if (o.expected, o.engine) == (Some(Answer::Allow), Answer::Deny) {
+                    let population = || population.get_or_init(|| Population::new(&scene.index));
+                    text.push_str(&edit::text(&flow.edit(view, population)));
+                }
+                Told::Here(text)
+            }
+        };
+        found.push(Cause { matter, answers: answers(o), failed: vec![failed], told });
+    }
+    found
+}
+
+impl Cause {
+    const fn is_told_here(&self) -> bool {
+        matches!(self.told, Told::Here(_))
+    }
+}
+
+/// The packets of a probe to the first of those who may answer; the engine says the same of the others.
+fn flow(scene: &Scene, asked: &Asked) -> Flow {
+    let answerer = &asked.question.answerers[0];
+    let from = sender(&scene.index, &asked.question);
+    Flow::between(from, answerer.side.clone(), answerer.traffic, asked.verdict.clone())
 }
 
 fn are_alike((a, first): (&Asked, &Observation), (b, other): (&Asked, &Observation)) -> bool {
@@ -44,7 +135,7 @@ fn at(place: &Place) -> String {
     format!("{}:{}", place.file.name(), place.line())
 }
 
-fn of(group: &[(&Asked, &Observation)], store: &Store) -> Failed {
+fn of(group: &[(&Asked, &Observation)]) -> Failed {
     let (asked, o) = group[0];
     let listed = |text: &dyn Fn(&Observation) -> String, between: &str| {
         let mut seen: Vec<String> = Vec::new();
@@ -59,58 +150,24 @@ fn of(group: &[(&Asked, &Observation)], store: &Store) -> Failed {
     let via = if o.via == "service" { " through its Service" } else { "" };
     let probes = listed(&|o| o.probe.clone(), ", ");
     let families = listed(&|o| o.family.to_string(), " and ");
-    let expected = o.expected.map_or("nothing", |e| e.as_str());
-    let kernel = match &o.kernel {
-        None => String::new(),
-        Some(kernel) => format!(", kernel {}", kernel.answer().map_or("lost", |a| a.as_str())),
-    };
     let mut because = Vec::new();
     if let Some(Kernel::Lost { why }) = &o.kernel {
         because.push(why.clone());
     }
-    because.extend(decided(asked, o, store));
     because.extend(o.why.as_ref().map(|why| format!("the case says: {why}")));
     Failed {
         probes: group.len(),
         place: asked.place.as_ref().map(at).unwrap_or_default(),
         what: format!("{pair}  {probes}{via}  {families}"),
-        answers: format!("expected {expected}, engine {}, plan {}{kernel}", o.engine, o.plan),
         because,
     }
 }
 
-/// Who decided, in the engine's eyes.
-fn decided(asked: &Asked, o: &Observation, store: &Store) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (direction, rule) in [(Direction::Egress, &o.decided_by.egress), (Direction::Ingress, &o.decided_by.ingress)] {
-        let half = asked.verdict.half(direction);
-        match rule {
-            Some(rule) => lines.push(by_rule(direction, rule)),
-            None if !half.is_allowed() => {
-                let policies: Vec<String> = half
-                    .isolating()
-                    .iter()
-                    .map(|policy| match store.origin(policy) {
-                        Some(origin) => format!("{policy}  {}", at(&origin.key_place("/metadata/name"))),
-                        None => policy.to_string(),
-                    })
-                    .collect();
-                lines.push(format!("no rule allows it; {direction} is isolated by {}", policies.join(", ")));
-            }
-            None => {}
-        }
-    }
-    if lines.is_empty() {
-        lines.push("no policy governs it".to_owned());
-    }
-    lines
-}
-
-fn by_rule(direction: Direction, rule: &DecidedBy) -> String {
-    let namespace = rule.namespace.as_ref().map(|n| format!("{n}/")).unwrap_or_default();
-    let place = match (&rule.file, rule.line) {
-        (Some(file), Some(line)) => format!("  {file}:{line}"),
-        _ => String::new(),
+fn answers(o: &Observation) -> String {
+    let expected = o.expected.map_or("nothing", |e| e.as_str());
+    let kernel = match &o.kernel {
+        None => String::new(),
+        Some(kernel) => format!(", kernel {}", kernel.answer().map_or("lost", |a| a.as_str())),
     };
-    format!("decided by {direction}[{}] of {}/{namespace}{}{place}", rule.rule, rule.kind, rule.name)
+    format!("expected {expected}, engine {}, plan {}{kernel}", o.engine, o.plan)
 }

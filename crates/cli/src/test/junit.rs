@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Failed, Played, Step};
+use super::{Played, Step, text};
 
 /// The whole report.
 pub(super) fn report(all: &[Played]) -> String {
@@ -25,7 +25,7 @@ fn tests(played: &Played) -> usize {
 }
 
 fn failures(played: &Played) -> usize {
-    played.steps.iter().filter(|s| !s.failed.is_empty()).count()
+    played.steps.iter().filter(|s| !s.causes.is_empty()).count()
 }
 
 fn errors(played: &Played) -> usize {
@@ -64,22 +64,15 @@ fn test(out: &mut String, played: &Played, step: &Step) {
         "    <testcase name=\"{name}\" classname=\"{class}\" file=\"{file}\"{line} assertions=\"{}\" time=\"{seconds:.3}\"",
         step.probes
     );
-    if step.failed.is_empty() {
+    if step.causes.is_empty() {
         out.push_str("/>\n");
         return;
     }
     let message = format!("{} of {} probes differ", step.failures(), step.probes);
-    let details: Vec<String> = step.failed.iter().map(details).collect();
-    let _ = writeln!(out, ">\n      <failure message=\"{message}\">{}</failure>", escaped(&details.join("\n")));
+    let details: String = step.causes.iter().map(|c| text::cause(&step.name, c)).collect();
+    let details = anstream::adapter::strip_str(&details).to_string();
+    let _ = writeln!(out, ">\n      <failure message=\"{message}\">{}</failure>", escaped(&details));
     out.push_str("    </testcase>\n");
-}
-
-fn details(failed: &Failed) -> String {
-    let mut out = format!("{}: {}\n    {}", failed.place, failed.what, failed.answers);
-    for line in &failed.because {
-        let _ = write!(out, "\n    {line}");
-    }
-    out
 }
 
 /// Text as content or as a quoted value; what XML 1.0 has no place for is replaced.

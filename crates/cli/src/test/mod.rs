@@ -2,6 +2,7 @@
 
 mod failed;
 mod junit;
+mod tap;
 mod text;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use tortie_manifest::case::{Case, Cases, open};
 use tortie_manifest::{Disk, LoadOptions};
 
-use self::failed::{Failed, failed};
+use self::failed::{Cause, causes};
 use crate::arguments::{Test, TestFormat};
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
@@ -41,7 +42,7 @@ struct Step {
     sent: usize,
     /// Log records of nodes that were lost meanwhile.
     lost_records: u64,
-    failed: Vec<Failed>,
+    causes: Vec<Cause>,
     took: Duration,
 }
 
@@ -61,7 +62,7 @@ impl Played {
 
 impl Step {
     fn failures(&self) -> usize {
-        self.failed.iter().map(|f| f.probes).sum()
+        self.causes.iter().flat_map(|c| &c.failed).map(|f| f.probes).sum()
     }
 }
 
@@ -78,7 +79,7 @@ pub(crate) fn run(arguments: &Test) -> Result<Outcome, Failure> {
                     terminal::error(format_args!("{}: {why}", played.name));
                 }
             }
-            TestFormat::Junit => {}
+            TestFormat::Junit | TestFormat::Tap => {}
         }
         if let lost @ 1.. = played.lost_records()
             && arguments.output != TestFormat::Text
@@ -91,6 +92,7 @@ pub(crate) fn run(arguments: &Test) -> Result<Outcome, Failure> {
         TestFormat::Text => terminal::print(&text::summary(&all))?,
         TestFormat::Json => {}
         TestFormat::Junit => terminal::print(&junit::report(&all))?,
+        TestFormat::Tap => terminal::print(&tap::report(&all))?,
     }
     if all.iter().any(|p| p.broken.is_some()) {
         return Err(Failure::Untrusted("not every case could be played"));
@@ -138,13 +140,14 @@ fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, F
                 let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
                 terminal::print(&report.observations.iter().map(line).collect::<String>())?;
             }
+            let causes = causes(scene, report, store, &played.steps);
             played.steps.push(Step {
                 name: report.step.clone(),
                 line: places.next().flatten(),
                 probes: report.observations.len(),
                 sent: report.observations.iter().filter(|o| o.kernel.is_some()).count(),
                 lost_records: report.lost_records,
-                failed: failed(scene, report, store),
+                causes,
                 took: last.elapsed(),
             });
             last = Instant::now();
@@ -153,7 +156,7 @@ fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, F
     };
     let ended = match (means, format) {
         // Nothing is said before it is over, and a case without packets says nothing of its steps.
-        (Means::Memory, TestFormat::Text | TestFormat::Junit) => during("playing", work),
+        (Means::Memory, TestFormat::Text | TestFormat::Junit | TestFormat::Tap) => during("playing", work),
         _ => work(),
     };
     played.broken = match ended {

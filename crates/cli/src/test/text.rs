@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Played;
+use super::failed::{Cause, Told};
 use crate::matrix::lost_records;
 use crate::terminal::{ALLOW, DENY, FAINT, STRONG, WARN, styled, width, wrapped};
 
-/// More than this of one case are counted only.
-const MOST: usize = 20;
+/// More pairs than this that fail for the same reason are counted only.
+const MOST: usize = 5;
 
 /// One case.
 pub(super) fn case(played: &Played) -> String {
@@ -23,23 +24,39 @@ pub(super) fn case(played: &Played) -> String {
         n => format!("{n} of {} differ", many(played.probes(), "probe")),
     };
     let mut out = format!("{word} {}: {count}  {path}\n", styled(STRONG, &played.name));
-    let failed = played.steps.iter().flat_map(|step| step.failed.iter().map(move |f| (step, f)));
-    for (step, failed) in failed.clone().take(MOST) {
-        let _ = writeln!(out, "  {}  after step `{}`", failed.place, step.name);
-        let _ = writeln!(out, "      {}", styled(STRONG, &failed.what));
-        let _ = writeln!(out, "      {}", failed.answers);
-        for line in &failed.because {
-            let _ = writeln!(out, "      {}", styled(FAINT, line));
+    for step in &played.steps {
+        for one in &step.causes {
+            out.push_str(&cause(&step.name, one));
         }
-    }
-    if let more @ 1.. = failed.count().saturating_sub(MOST) {
-        let _ = writeln!(out, "  ... and {more} more");
     }
     if let lost @ 1.. = played.lost_records() {
         let _ = writeln!(out, "{}", styled(WARN, wrapped(&lost_records(lost), "  ", width())));
     }
     for line in played.broken.iter().flat_map(|why| why.lines()) {
         let _ = writeln!(out, "  {line}");
+    }
+    out
+}
+
+/// What failed after a step for one reason, and the reason.
+pub(super) fn cause(step: &str, cause: &Cause) -> String {
+    let mut out = format!("\n  after step `{step}`: {}\n", cause.answers);
+    for failed in cause.failed.iter().take(MOST) {
+        let _ = writeln!(out, "    {}", styled(STRONG, &failed.what));
+        let _ = writeln!(out, "      {}", styled(FAINT, &failed.place));
+        for line in &failed.because {
+            let _ = writeln!(out, "{}", wrapped(line, "      ", width()));
+        }
+    }
+    if let more @ 1.. = cause.failed.len().saturating_sub(MOST) {
+        let _ = writeln!(out, "    ... and {}, for the same reason", many(more, "other pair"));
+    }
+    match &cause.told {
+        Told::Here(text) => out.push_str(text),
+        Told::Before(step) => {
+            let _ = writeln!(out, "  for the reason that is told after step `{step}`");
+        }
+        Told::Nowhere => out.push_str("  not explained: so much fails in this case\n"),
     }
     out
 }
