@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tortie_analysis::backend::Backend;
 use tortie_analysis::ingress::{Dead, ingresses};
 use tortie_model::{Direction, Kind, LabelSelector, ObjectRef, Pod, Protocol, Traffic};
-
-use tortie_policy::Action;
+use tortie_policy::{Action, EndAction, Peers, Policy, Rule};
 
 use crate::finding::Finding;
 use crate::scene::{Scene, Written, keys, some};
@@ -60,8 +59,8 @@ fn default_deny(scene: &Scene<'_>, direction: Direction, out: &mut Vec<Finding>)
         Direction::Egress => "namespace-without-default-deny-egress",
     };
     for namespace in &scene.objects.namespaces {
-        let mut here = scene.policies.iter().filter(|w| w.text.meta.namespace == *namespace.name());
-        if here.any(|w| governs_all(w, direction)) {
+        let governs = |p: &Arc<Policy>| p.rules(direction).is_some() && p.subject.is_everybody_of(namespace);
+        if scene.index.policies().any(governs) {
             continue;
         }
         let first = scene.policies.iter().find(|w| w.text.meta.namespace == *namespace.name());
@@ -83,8 +82,7 @@ fn defeated(scene: &Scene<'_>, direction: Direction, out: &mut Vec<Finding>) {
     let all = |w: &&Written<'_>| governs_all(w, direction);
     let denies = |w: &&Written<'_>| w.policy.rules(direction).is_some_and(<[_]>::is_empty);
     let allows = |w: &&Written<'_>| {
-        let open =
-            |r: &tortie_policy::Rule| r.peers == tortie_policy::Peers::Any && r.ports == tortie_policy::Ports::Any;
+        let open = |r: &Rule| r.peers == Peers::Any && r.ports == tortie_policy::Ports::Any;
         w.policy.rules(direction).is_some_and(|rules| rules.iter().any(open))
     };
     for deny in scene.policies.iter().filter(all).filter(denies) {
@@ -108,7 +106,11 @@ fn names(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     for pod in &scene.kinds {
         let stack = scene.stack(pod, Direction::Egress);
         let from = scene.side(pod);
-        let reaches_any = stack.rules().any(|(_, rule)| !matches!(rule.action, Action::Deny | Action::Log));
+        // A rule of which the pod's own end does not hold has no peers left.
+        let leads_out = |action| matches!(action, Action::Allow | Action::Pass);
+        let opens = |r: &Rule| leads_out(r.action) && r.peers != Peers::OneOf(Vec::new());
+        let passed_on = stack.tiers().iter().all(|t| t.end == EndAction::Pass);
+        let reaches_any = passed_on || stack.rules().any(|(_, rule)| opens(rule));
         if stack.is_empty() || !reaches_any {
             continue;
         }

@@ -49,6 +49,11 @@ fn the_practical_of_calico_has_no_mistake_of_its_own() {
     let told: Vec<_> = grave.iter().map(|f| (f.lint.id, f.object().map(ToString::to_string))).collect();
     let dev = "CalicoNetworkPolicy/dev/allow-egress-to-prod".to_owned();
     assert_eq!(told, [("egress-without-dns", Some(dev))]);
+    // Its one policy for three namespaces keeps their new pods closed, too.
+    let open =
+        found.iter().filter(|f| f.lint.id == "namespace-without-default-deny-egress").filter_map(Finding::object);
+    let open: Vec<String> = open.map(ToString::to_string).collect();
+    assert_eq!(open, ["Namespace/dev-tools"]);
 }
 
 #[test]

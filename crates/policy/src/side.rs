@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tortie_model::{Family, Labels, Namespace, Nets, Node, Pod};
 
-use crate::expression::{PodLabels, SetLabels};
+use crate::expression::{Expression, Key, PodLabels, SetLabels};
 use crate::rule::{EndpointSelector, NamespaceMatch, Peer, Peers};
 
 /// One end of a flow: what policies can know of it.
@@ -64,6 +64,19 @@ impl EndpointSelector {
         there
             && self.pods.matches(&pod.meta.labels)
             && self.expression.as_ref().is_none_or(|e| e.holds(&PodLabels { pod, namespace }))
+    }
+
+    /// Whether it selects every pod that a namespace could have: of a pod itself it asks nothing.
+    #[must_use]
+    pub fn is_everybody_of(&self, namespace: &Namespace) -> bool {
+        let there = match &self.namespaces {
+            NamespaceMatch::Named(name) => name == namespace.name(),
+            NamespaceMatch::Matching(selector) => selector.matches(namespace.labels()),
+        };
+        let of_namespace = |key: &&Key| matches!(key, Key::Namespace(_) | Key::NamespaceName);
+        let nobody = SetLabels { labels: &Labels::default(), namespace: Some(namespace) };
+        let holds = |e: &Arc<Expression>| e.asked().iter().all(of_namespace) && e.holds(&nobody);
+        there && self.pods.is_everything() && self.expression.as_ref().is_none_or(holds)
     }
 
     /// Whether it selects a set of addresses. Only expressions do.
