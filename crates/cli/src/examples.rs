@@ -18,6 +18,15 @@ macro_rules! embed {
 }
 
 const FILES: &[(&str, &str)] = embed![
+    "three-apis/1-admin.yaml",
+    "three-apis/2-tier.yaml",
+    "three-apis/3-before-networkpolicies.yaml",
+    "three-apis/4-networkpolicy.yaml",
+    "three-apis/5-behind-networkpolicies.yaml",
+    "three-apis/6-baseline.yaml",
+    "three-apis/README.md",
+    "three-apis/cluster.yaml",
+    "three-apis/three-apis.case.yaml",
     "three-namespaces-calico/Allow-Traffic-single-namespace.yaml",
     "three-namespaces-calico/Creating-ns-pods-labels.yaml",
     "three-namespaces-calico/README.md",

@@ -37,7 +37,7 @@ fn the_examples_hold_offline() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let (output, text) = test(&[examples.to_str().expect("UTF-8")]);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains("3 cases: 3 ok") && text.contains("in memory"), "{text}");
+    assert!(text.contains("4 cases: 4 ok") && text.contains("in memory"), "{text}");
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn standard_input_is_read_and_an_empty_folder_is_no_answer() {
 fn examples_are_written_once() {
     let here = folder(&[]);
     let (code, out, err) = run(here.path(), &["examples", "mine"]);
-    assert_eq!((code, out.lines().next()), (0, Some("mine/three-namespaces")), "{err}");
+    assert_eq!((code, out.lines().next()), (0, Some("mine/three-apis")), "{err}");
     let (code, _, err) = run(here.path(), &["check", "-f", "mine"]);
     assert_eq!(code, 0, "{err}");
     let changed = here.path().join("mine/three-namespaces/README.md");

@@ -1,4 +1,4 @@
-//! The practicals as their files say.
+//! The examples as their files say.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use tortie_model::Family;
 use crate::seen::{all_hold, case, observations, play};
 use crate::{Result, World};
 
-/// A practical: its files, and what was seen when it was played as it is.
+/// An example: its files, and what was seen when it was played as it is.
 pub(crate) struct Example {
     name: &'static str,
     texts: BTreeMap<String, String>,
@@ -58,12 +58,18 @@ impl Example {
     }
 }
 
+/// Plays a practical of nine steps.
 pub(crate) fn holds(world: &World, example: &Example) -> Result {
+    all_steps(world, example, 9, 5_000)
+}
+
+/// Plays an example, and counts its steps and what is seen in them.
+pub(crate) fn all_steps(world: &World, example: &Example, steps: usize, least: usize) -> Result {
     let started = std::time::Instant::now();
     let reports = example.reports(world)?;
     println!("{}: {} probes, {:.1?}", example.name, observations(reports).count(), started.elapsed());
-    all_hold(reports, 5_000)?;
-    if reports.len() != 9 {
+    all_hold(reports, least)?;
+    if reports.len() != steps {
         return Err(format!("{} steps", reports.len()).into());
     }
     for report in reports {

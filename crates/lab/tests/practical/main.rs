@@ -34,6 +34,7 @@ struct World {
     plain: Example,
     hardened: Example,
     calico: Example,
+    three_apis: Example,
 }
 
 fn main() -> ExitCode {
@@ -59,26 +60,28 @@ fn main() -> ExitCode {
             Example::read("three-namespaces")?,
             Example::read("three-namespaces-hardened")?,
             Example::read("three-namespaces-calico")?,
+            Example::read("three-apis")?,
         ])
     };
-    let [plain, hardened, calico] = match read() {
+    let [plain, hardened, calico, three_apis] = match read() {
         Ok(examples) => examples,
         Err(e) => {
             eprintln!("{e}");
             return ExitCode::FAILURE;
         }
     };
-    let world: &'static World = Box::leak(Box::new(World { sandbox, plain, hardened, calico }));
+    let world: &'static World = Box::leak(Box::new(World { sandbox, plain, hardened, calico, three_apis }));
     run(&arguments, trials(Some(world))).exit_code()
 }
 
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 24] = [
+    let tests: [(&str, Test); 25] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("every step of the practical of Calico holds", |w| example::holds(w, &w.calico)),
+        ("every step of three APIs on one pod holds", |w| example::all_steps(w, &w.three_apis, 8, 550)),
         ("each expectation inverted fails in its cell alone", inverted::each_cell),
         ("each line inverted fails in its cells alone, with packets", |w| inverted::each_line(w, &w.plain)),
         ("each line of the hardened one inverted fails, with packets", |w| inverted::each_line(w, &w.hardened)),
