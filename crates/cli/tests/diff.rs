@@ -344,3 +344,16 @@ fn help_shows_what_works() {
     }
     assert_eq!(runs, 8);
 }
+
+#[test]
+fn the_practical_in_calicos_api_connects_whom_the_hardened_one_does() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let diff = |new: &str| {
+        let mut tortie = Command::new(env!("CARGO_BIN_EXE_tortie"));
+        let tortie = tortie.current_dir(&examples).args(["diff", "three-namespaces-hardened", new]);
+        let output = tortie.env("NO_COLOR", "1").output().expect("tortie runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(diff("three-namespaces-calico"), (Some(0), "Nothing is opened or closed.\n".to_owned()));
+    assert_eq!(diff("three-namespaces").0, Some(1), "the other one has its traps");
+}

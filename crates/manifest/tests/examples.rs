@@ -6,8 +6,7 @@ use tortie_manifest::case::{Case, Cell, Endpoint, Endpoints, Probe, Verdict, ope
 use tortie_manifest::{Disk, LoadOptions, ObjectSet};
 use tortie_model::{NetworkPolicy, PeerRule, Pod, PolicyPeer, PolicyPort, PortSpec, Protocol};
 
-/// The cells of each step, by step name.
-fn play(name: &str) -> (Case, BTreeMap<String, Vec<Cell>>) {
+fn opened(name: &str) -> Case {
     let path = format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut cases = open(&Disk, &path, &LoadOptions::default());
     assert!(cases.diagnostics.is_empty(), "{:?}", cases.diagnostics);
@@ -15,6 +14,12 @@ fn play(name: &str) -> (Case, BTreeMap<String, Vec<Cell>>) {
     let case = cases.cases.remove(0);
     assert!(case.diagnostics.is_empty(), "{:?}", case.diagnostics);
     assert!(case.is_playable());
+    case
+}
+
+/// The cells of each step, by step name.
+fn play(name: &str) -> (Case, BTreeMap<String, Vec<Cell>>) {
+    let case = opened(name);
     let mut store = case.store();
     let mut cells = BTreeMap::new();
     for step in &case.steps {
@@ -170,4 +175,27 @@ fn the_hardened_practical_closes_them() {
         let found = at("7. prod resolves names", "prod/prod1", "kube-system/metrics", probe);
         assert_eq!(found.as_deref(), Some("deny"), "{probe}");
     }
+}
+
+#[test]
+fn the_practical_in_calicos_api_expects_what_the_hardened_one_does() {
+    let expected = |name: &str| {
+        let case = opened(name);
+        let mut store = case.store();
+        let mut told = Vec::new();
+        for step in &case.steps {
+            step.change(&mut store).expect("the step's objects are there");
+            let mut state = store.state();
+            state.add_cluster_dns();
+            let endpoints = Endpoints::of(&state, &case.cluster);
+            for cell in step.expect.iter().flat_map(|e| e.resolve(&endpoints).expect("every line means somebody")) {
+                let to = cell.to.as_ref().map(ToString::to_string);
+                told.push((step.name.clone(), cell.from.to_string(), to, cell.probe.to_string(), cell.expected));
+            }
+        }
+        told
+    };
+    let hardened = expected("three-namespaces-hardened");
+    assert!(hardened.len() > 1_000, "{}", hardened.len());
+    assert_eq!(expected("three-namespaces-calico"), hardened);
 }

@@ -15,9 +15,9 @@ use crate::{Result, World, yaml};
 
 type Resolved = tortie_manifest::case::Cell;
 
-/// Every cell of both practicals, one after the other.
+/// Every cell of the practicals, one after the other.
 pub(crate) fn each_cell(world: &World) -> Result {
-    for example in [&world.plain, &world.hardened] {
+    for example in [&world.plain, &world.hardened, &world.calico] {
         let reports = example.reports(world)?;
         let mut by_step: BTreeMap<&str, Vec<&Observation>> = BTreeMap::new();
         for o in observations(reports) {
