@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tortie_manifest::case::{Cell, Endpoint, Probe, Via};
 use tortie_model::{Family, Pod, Protocol, TargetPort, Traffic};
-use tortie_policy::{Index, PodKey, Side};
+use tortie_policy::{FlowVerdict, Index, PodKey, Side};
 
 use crate::staging::{DNS_NAME, DNS_NAMESPACE, Staged, StagedService};
 
@@ -41,6 +41,30 @@ pub struct Answerer {
     pub side: Side,
     /// What arrives.
     pub traffic: Traffic,
+}
+
+impl Question {
+    /// What the engine says of what one of those who may answer is sent.
+    #[must_use]
+    pub fn verdict(&self, index: &Index, answerer: &Answerer) -> FlowVerdict {
+        let (from, to) = (sender(index, self), &answerer.side);
+        if self.is_translated() {
+            index.verdict_by_service(&from, to, answerer.traffic)
+        } else {
+            index.verdict(&from, to, answerer.traffic)
+        }
+    }
+
+    /// Whether its packets never leave the pod that sends them: they are for its own address.
+    #[must_use]
+    pub fn stays_within(&self, index: &Index, answerer: &Answerer) -> bool {
+        !self.is_translated() && sender(index, self).is_same_pod(&answerer.side)
+    }
+
+    /// Whether it is sent to a Service.
+    fn is_translated(&self) -> bool {
+        self.via == Via::Service || matches!(self.probe, Probe::Dns(_))
+    }
 }
 
 /// Why a cell cannot be asked.

@@ -12,7 +12,7 @@ use tortie_policy::{FlowVerdict, Half, Index, RuleRef, Side};
 use crate::address::Families;
 use crate::observation::{Answer, DecidedBy, Decisions, Kernel, Observation, StepReport};
 use crate::passage::Imagined;
-use crate::question::{Question, QuestionError, question, sender};
+use crate::question::{Answerer, Question, QuestionError, question, sender};
 use crate::staging::{Ground, OutsideHost, Staged, Stager, StagingError};
 
 /// A case in the middle of being played.
@@ -173,8 +173,7 @@ impl Rehearsal {
                 }
                 Err(e) => return Err(unaskable(e.into()).into()),
             };
-            let from = sender(index, &question);
-            let mut verdicts = question.answerers.iter().map(|a| index.verdict(&from, &a.side, a.traffic));
+            let mut verdicts = question.answerers.iter().map(|a| question.verdict(index, a));
             let verdict = verdicts.next().expect("somebody answers every question");
             if verdicts.any(|v| v.is_allowed() != verdict.is_allowed()) {
                 return Err(unaskable(Unasked::Mixed).into());
@@ -265,7 +264,8 @@ impl Asked {
     pub fn answer_of(&self, index: &Index, mut passes: impl FnMut(&Side, &Side, Traffic) -> bool) -> Answer {
         let from = sender(index, &self.question);
         let engine = self.verdict.is_allowed();
-        let answers: Vec<bool> = self.question.answerers.iter().map(|a| passes(&from, &a.side, a.traffic)).collect();
+        let answer = |a: &Answerer| self.question.stays_within(index, a) || passes(&from, &a.side, a.traffic);
+        let answers: Vec<bool> = self.question.answerers.iter().map(answer).collect();
         // One that disagrees with the engine is the one to show.
         answers.into_iter().find(|a| *a != engine).unwrap_or(engine).into()
     }

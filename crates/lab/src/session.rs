@@ -281,10 +281,7 @@ impl Session {
         }
         let sightings = self.cluster.observe(&questions.iter().collect::<Vec<_>>())?;
         let probed = questions.iter().zip(sightings).map(|(q, sighting)| {
-            let from = self.cluster.index().address_side(q.source);
-            let passes = |a: &tortie_analysis::question::Answerer| {
-                self.cluster.index().verdict(&from, &a.side, a.traffic).is_allowed()
-            };
+            let passes = |a: &tortie_analysis::question::Answerer| q.verdict(self.cluster.index(), a).is_allowed();
             Probed {
                 family: q.family.to_string(),
                 from: q.from.to_string(),

@@ -48,7 +48,8 @@ pub fn judge(index: &Index, facts: &NodeFacts, connection: Tracked) -> Remedy {
     let [from, to] = ends.map(|ip| index.address_side(ip));
     let (source_here, destination_here) = (runs_here(facts, &from), runs_here(facts, &to));
     let forbidden = (source_here || destination_here) && {
-        let verdict = index.verdict(&from, &to, connection.traffic);
+        // What a pod sends to its own address is not tracked here: its connections to itself come by a Service.
+        let verdict = index.verdict_by_service(&from, &to, connection.traffic);
         (source_here && !verdict.egress.is_allowed()) || (destination_here && !verdict.ingress.is_allowed())
     };
     match (forbidden, connection.marked) {

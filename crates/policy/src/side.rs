@@ -45,7 +45,8 @@ impl Side {
     }
 
     /// Whether both are the same pod.
-    pub(crate) fn is_same_pod(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same_pod(&self, other: &Self) -> bool {
         match (self.pod(), other.pod()) {
             (Some(a), Some(b)) => a.meta.namespace == b.meta.namespace && a.meta.name == b.meta.name,
             _ => false,

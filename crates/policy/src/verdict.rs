@@ -36,6 +36,17 @@ impl Half {
         Self { stack: Stack::new(direction, []), outcome, nearest: None }
     }
 
+    fn asked(stack: Stack, peer: &Side, asked: Asked, names: Names<'_>) -> Self {
+        if stack.is_empty() {
+            return Self::unasked(stack.direction());
+        }
+        let outcome = stack.decide(peer, asked, names);
+        let nearest = (outcome.verdict == Verdict::Deny)
+            .then(|| NearMiss::find(&stack, outcome.by, peer, asked, names))
+            .flatten();
+        Self { stack, outcome, nearest }
+    }
+
     /// Whether this direction lets the packet pass.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
@@ -133,17 +144,25 @@ impl Index {
         let asked = asked.into();
         let (shortcut, egress, ingress) = self.stacks(from, to);
         let names = Names::between(from.pod().map(|p| &**p), to.pod().map(|p| &**p));
-        let half = |stack: Stack, peer: &Side| {
-            if stack.is_empty() {
-                return Half::unasked(stack.direction());
-            }
-            let outcome = stack.decide(peer, asked, names);
-            let nearest = (outcome.verdict == Verdict::Deny)
-                .then(|| NearMiss::find(&stack, outcome.by, peer, asked, names))
-                .flatten();
-            Half { stack, outcome, nearest }
-        };
+        let half = |stack, peer| Half::asked(stack, peer, asked, names);
         FlowVerdict { shortcut, egress: half(egress, to), ingress: half(ingress, from) }
+    }
+
+    /// Decides one packet that was sent to a Service, and came to be for `to`. Where that is the sender itself, only
+    /// NetworkPolicies cannot deny it.
+    #[must_use]
+    pub fn verdict_by_service(&self, from: &Side, to: &Side, asked: impl Into<Asked>) -> FlowVerdict {
+        let asked = asked.into();
+        let Some(own) = from.pod().filter(|_| from.is_same_pod(to)) else {
+            return self.verdict(from, to, asked);
+        };
+        let names = Names::between(Some(own), Some(own));
+        let [egress, ingress] = Direction::BOTH.map(|direction| {
+            let half = Half::asked(self.stack(own, direction), to, asked, names);
+            if half.stack.spares_itself(&half.outcome) { Half::unasked(direction) } else { half }
+        });
+        let shortcut = (egress.is_allowed() && ingress.is_allowed()).then_some(Shortcut::Loopback);
+        FlowVerdict { shortcut, egress, ingress }
     }
 
     /// Whether a packet that a pod sends to itself by way of a Service passes its egress and its ingress. Straight to

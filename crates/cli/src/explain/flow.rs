@@ -60,7 +60,14 @@ impl Flow {
         let side = |end: &End| end.side(snapshot, family).expect("it has a side in each of its families");
         let (from_side, to_side) = (side(from), side(to));
         let answer = match asked.traffic(to, family)? {
-            Some(traffic) => Answer::One(traffic, Box::new(snapshot.index.verdict(&from_side, &to_side, traffic))),
+            Some(traffic) => {
+                let index = &snapshot.index;
+                let verdict = match via {
+                    Some(_) => index.verdict_by_service(&from_side, &to_side, traffic),
+                    None => index.verdict(&from_side, &to_side, traffic),
+                };
+                Answer::One(traffic, Box::new(verdict))
+            }
             None => Answer::All(Box::new(snapshot.index.pair(&from_side, &to_side))),
         };
         let (from, to, asked, via) = (from.clone(), to.clone(), asked.clone(), via.map(str::to_owned));
@@ -102,6 +109,9 @@ impl Flow {
 
     /// Why no policy governs an end.
     pub(super) fn ungoverned(&self, direction: Direction) -> String {
+        if self.via.is_some() && self.from_side.is_same_pod(&self.to_side) {
+            return "no NetworkPolicy keeps a pod from itself".to_owned();
+        }
         words::ungoverned(self.end(direction), self.side(direction), direction)
     }
 
@@ -144,12 +154,12 @@ impl Flow {
         match &self.answer {
             Answer::One(_, verdict) => {
                 if let Some(shortcut) = verdict.shortcut {
-                    return format!("  {}\n", words::shortcut(shortcut));
+                    return format!("  {}\n", words::shortcut(shortcut, self.via.is_some()));
                 }
                 Direction::BOTH.map(|d| self.half(view, verdict.half(d))).concat()
             }
             Answer::All(pair) => match pair.shortcut {
-                Some(shortcut) => format!("  {}\n", words::shortcut(shortcut)),
+                Some(shortcut) => format!("  {}\n", words::shortcut(shortcut, self.via.is_some())),
                 None => region::text(view, self, pair),
             },
         }

@@ -23,9 +23,10 @@ pub(crate) const STRICTER_TO_NODES: &str =
     "note: a pod's egress policy applies to nodes too, its own included; upstream's prose would spare its own";
 
 /// Why policy is not asked.
-pub(crate) const fn shortcut(shortcut: Shortcut) -> &'static str {
+pub(crate) const fn shortcut(shortcut: Shortcut, by_service: bool) -> &'static str {
     match shortcut {
-        Shortcut::Loopback => "a pod always reaches itself, through a Service too: no policy is asked",
+        Shortcut::Loopback if by_service => "a pod reaches itself through a Service: no NetworkPolicy denies that",
+        Shortcut::Loopback => "a pod always reaches itself at its own address: no policy is asked",
         Shortcut::LocalNode => "a node always reaches the pods that it runs, so that probes work: no policy is asked",
     }
 }
