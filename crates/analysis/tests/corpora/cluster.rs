@@ -1,11 +1,12 @@
 //! A cluster made of a record's objects, and the question that is put to everything that can answer it.
 
 use serde_json::{Value, json};
+use tortie_analysis::deltas::World;
 use tortie_analysis::passage::Imagined;
 use tortie_analysis::staging::{Ground, Staged, Stager};
 use tortie_manifest::{Expansion, LoadOptions, Loaded, Memory, ObjectSet, Severity, load};
 use tortie_model::{Family, Protocol, Traffic};
-use tortie_policy::{Asked, Delta, FlowVerdict, Index, PodKey, Side, network_policy};
+use tortie_policy::{Asked, FlowVerdict, Index, PodKey, Side};
 
 /// A cluster as policies see it, with the plans of its nodes where its pods have addresses.
 #[derive(Debug)]
@@ -42,14 +43,12 @@ impl Cluster {
 
     /// A cluster in which no block of addresses means a pod, and every pod has a network of its own.
     pub(crate) fn without_addresses(objects: &ObjectSet) -> Self {
-        let namespaces = objects.namespaces.iter().cloned().map(Delta::Namespace);
-        let pods = objects.pods.iter().cloned().map(|mut pod| {
+        let mut world = World::of(objects);
+        for pod in world.pods.values_mut() {
             pod.ips.clear();
             pod.host_network = false;
-            Delta::Pod(Box::new(pod))
-        });
-        let policies = objects.network_policies.iter().map(|np| Delta::Policy(Box::new(network_policy(np))));
-        Self { index: Index::of(namespaces.chain(pods).chain(policies)), plans: None, pod_ranges: Vec::new() }
+        }
+        Self { index: world.index(), plans: None, pod_ranges: Vec::new() }
     }
 
     /// An end by `namespace/name`, or by address.

@@ -1,7 +1,7 @@
 //! Suites that ask for single flows: the truth tables of the Kubernetes end-to-end suite, the recipes, and the
 //! evaluation tests of np-guard.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, list, objects, read, traffic};
 use crate::corpus::{Answers, Finding};
@@ -28,6 +28,38 @@ pub(crate) fn recipe(record: &Value) -> Finding {
     let wanted: Vec<_> =
         flows.iter().map(|(s, d, p, f)| (s.as_str(), d.as_str(), p.as_str(), &f["port"], &f["allowed"])).collect();
     judge(&record["objects"], &wanted)
+}
+
+/// One record of `npapi-conformance-cnp` or `-anp`. The pods in their node's network stand for nodes that the fixture does
+/// not name: each is on one of its own.
+pub(crate) fn cluster_policies(record: &Value) -> Finding {
+    let mut given = list(&record["objects"]).to_vec();
+    let mut nodes = Vec::new();
+    for pod in given.iter_mut().filter(|o| o["spec"]["hostNetwork"] == true) {
+        let name = format!("node-{}", nodes.len() + 1);
+        let address = &pod["status"]["podIP"];
+        nodes.push(json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}},
+            "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+        }));
+        pod["status"]["hostIP"] = address.clone();
+        pod["spec"]["nodeName"] = json!(name);
+    }
+    given.extend(nodes);
+    // Owners are written short; a pod with a template of its own needs no more.
+    for pod in &mut given {
+        if let Some(meta) = pod["metadata"].as_object_mut() {
+            meta.remove("ownerReferences");
+        }
+    }
+    let text = |v: &'_ Value, key: &str| -> String { v[key].as_str().unwrap_or_default().to_owned() };
+    let flows: Vec<_> =
+        list(&record["pokes"]).iter().map(|f| (text(f, "src"), text(f, "dst"), text(f, "proto"), f)).collect();
+    let wanted: Vec<_> =
+        flows.iter().map(|(s, d, p, f)| (s.as_str(), d.as_str(), p.as_str(), &f["port"], &f["allowed"])).collect();
+    judge(&Value::Array(given), &wanted)
 }
 
 type Wanted<'a> = (&'a str, &'a str, &'a str, &'a Value, &'a Value);

@@ -22,7 +22,29 @@ pub(crate) fn text(text: &str) -> String {
     let written = WRITTEN.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
     let is_name = |line: &str| line.trim_start().starts_with("name: use-");
     let lines = written.split('\n').map(|line| if is_name(line) { line.replace('_', "-") } else { line.to_owned() });
-    lines.collect::<Vec<_>>().join("\n")
+    with_both_selectors(&lines.collect::<Vec<_>>())
+}
+
+/// The selectors of pods of a cluster policy, both of which must be there; np-guard takes one that is not for one of all.
+fn with_both_selectors(lines: &[String]) -> String {
+    let column = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
+    let mut out = Vec::new();
+    for (n, line) in lines.iter().enumerate() {
+        out.push(line.clone());
+        let name = line.trim_start_matches([' ', '-']).split('#').next().unwrap_or_default();
+        if name.trim_end() != "pods:" {
+            continue;
+        }
+        let inside = |l: &&String| l.trim().is_empty() || l.starts_with(&" ".repeat(column(line) + 1));
+        let members: Vec<&String> = lines[n + 1..].iter().take_while(inside).collect();
+        let Some(first) = members.iter().find(|l| !l.trim().is_empty()) else { continue };
+        for selector in ["namespaceSelector", "podSelector"] {
+            if !members.iter().any(|l| l.trim_start().starts_with(&format!("{selector}:"))) {
+                out.push(format!("{}{selector}: {{}}", " ".repeat(column(first))));
+            }
+        }
+    }
+    out.join("\n")
 }
 
 /// Objects as they could be stored: blocks of policies from before host bits were refused mean the masked ones.

@@ -7,6 +7,7 @@ mod calico;
 mod cluster;
 mod corpus;
 mod cyclonus;
+mod felix;
 mod flows;
 mod forgiving;
 mod npguard;
@@ -20,9 +21,13 @@ use tortie_testkit::{By, decided};
 
 type Suite = (&'static str, fn(&Value) -> Finding);
 
-const SUITES: [Suite; 9] = [
+const SUITES: [Suite; 13] = [
     ("calico-verdicts", calico::verdicts),
+    ("calico-tier-sort", felix::order),
+    ("calico-polprog", felix::program),
     ("k8s-e2e-netpol", flows::upstream),
+    ("npapi-conformance-cnp", flows::cluster_policies),
+    ("npapi-conformance-anp", flows::cluster_policies),
     ("cyclonus", cyclonus::step),
     ("recipes", flows::recipe),
     ("npguard-eval", flows::evaluation),

@@ -17,16 +17,13 @@ pub(crate) use ports::{allowed, port_sets};
 use serde_json::Value;
 
 /// Kinds whose records are not for this harness, with the class that they belong to.
-const FOREIGN: [(&str, &str); 9] = [
+const FOREIGN: [(&str, &str); 6] = [
     ("MultiNetworkPolicy", "secondary networks"),
     ("UserDefinedNetwork", "secondary networks"),
     ("ClusterUserDefinedNetwork", "secondary networks"),
     ("NetworkAttachmentDefinition", "secondary networks"),
     ("VirtualMachine", "virtual machines"),
     ("VirtualMachineInstance", "virtual machines"),
-    ("AdminNetworkPolicy", "AdminNetworkPolicy"),
-    ("BaselineAdminNetworkPolicy", "AdminNetworkPolicy"),
-    ("ClusterNetworkPolicy", "ClusterNetworkPolicy"),
 ];
 
 /// The class of a record that holds objects of another suite's.

@@ -8,9 +8,13 @@ use super::peers::read;
 use crate::corpus::{Answers, Finding};
 
 /// What np-guard itself cannot do, or says of its own options; the API has nothing against it.
-const CONVENTIONS: [(&str, &str); 3] = [
+const CONVENTIONS: [(&str, &str); 5] = [
     ("NotSupportedPodResources", "limits of np-guard"),
     ("ConvertNamedPort", "limits of np-guard"),
+    // Two policies of one priority are in the order of their names here, and a lint tells.
+    ("PriorityErrExplain", "limits of np-guard"),
+    // One object twice: the last counts here, with a warning, as when both are applied.
+    ("BANPAlreadyExists", "limits of np-guard"),
     ("WorkloadDoesNotExist", "options of np-guard"),
 ];
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::foreign;
 use super::peers::{Peer, World, cut_at, expected};
+use super::ports::only;
 use crate::cluster::list;
 use crate::corpus::{Answers, Finding};
 
@@ -36,11 +37,16 @@ pub(crate) fn connections(record: &Value) -> Finding {
     let mut cuts = world.cuts();
     cut_at(&mut cuts, connections);
     let theirs = expected(connections, "allowed", &cuts);
-    let ours = world.rows(&cuts, &|from, to| {
+    let mut ours = world.rows(&cuts, &|from, to| {
         focus.is_empty()
             || (direction != "egress" && is_in_focus(to, focus))
             || (direction != "ingress" && is_in_focus(from, focus))
     });
+    if let Some((protocol, port)) = options["focus_conn"].as_str().and_then(|conn| conn.split_once('-')) {
+        let port = port.parse().expect("PROTOCOL-PORT");
+        ours.values_mut().for_each(|ports| only(ports, &protocol.to_uppercase(), port));
+        ours.retain(|_, ports| !ports.is_empty());
+    }
     let keys: BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
     let compared = keys.len();
     let differing = keys.into_iter().filter(|key| theirs.get(*key) != ours.get(*key));

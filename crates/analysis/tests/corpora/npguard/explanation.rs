@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tortie_model::{Direction, Traffic};
-use tortie_policy::{FlowVerdict, Half};
+use tortie_model::{Direction, Kind, Traffic};
+use tortie_policy::{FlowVerdict, Half, RuleRef};
 
 use super::foreign;
 use super::peers::{Peer, World, cut_at, pairs};
@@ -12,12 +12,19 @@ use super::ports::{ends, port_sets};
 use crate::cluster::list;
 use crate::corpus::{Answers, Finding};
 
+/// A rule of a cluster policy: kind and name of the policy, name of the rule.
+type Named = (String, String, String);
+
 /// What is said of one direction.
 #[derive(Debug, Default)]
 struct Said {
     allowed: bool,
-    /// Nothing governs the end.
+    /// No rule decides, and no NetworkPolicy governs the end.
     by_default: bool,
+    /// Rules of cluster policies that leave it to what comes after them.
+    passing: BTreeSet<Named>,
+    /// Rules of cluster policies that decide.
+    deciding: BTreeSet<Named>,
     /// Rules that allow, by policy and number from 1.
     rules: BTreeSet<(String, usize)>,
     /// Policies that select the end and do not allow.
@@ -36,9 +43,18 @@ fn reasons(lines: &Value) -> Option<BTreeMap<Direction, Said>> {
             current = Some(*direction);
             continue;
         }
-        let Some(rest) = line.trim_start_matches("- ").strip_prefix("NetworkPolicy '") else {
+        let line = line.trim_start_matches("- ");
+        if let Some((rule, passes)) = of_cluster_policy(line) {
+            let said = out.get_mut(&current.expect("a direction comes first")).expect("it was entered");
+            if passes { &mut said.passing } else { &mut said.deciding }.insert(rule);
+            continue;
+        }
+        let Some(rest) = line.strip_prefix("NetworkPolicy '") else {
             if line.contains(" ingress ") {
                 return None;
+            }
+            if let Some(said) = current.and_then(|d| out.get_mut(&d)) {
+                said.by_default |= line.starts_with("the system default");
             }
             continue;
         };
@@ -57,20 +73,43 @@ fn reasons(lines: &Value) -> Option<BTreeMap<Direction, Said>> {
     Some(out)
 }
 
-/// What a half says otherwise.
-fn otherwise(half: &Half, said: &Said) -> Option<String> {
+/// The rule that a line makes responsible, and whether it passes packets on.
+fn of_cluster_policy(line: &str) -> Option<(Named, bool)> {
+    let (kind, rest) = line.split_once(" '")?;
+    let (policy, rest) = rest.split_once("' ")?;
+    let is_one = ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"].contains(&kind);
+    let (verb, rest) = rest.split_once(" connections by ")?;
+    let (_, rule) = rest.split_once(" rule ")?;
+    is_one.then(|| ((kind.to_owned(), policy.to_owned(), rule.to_owned()), verb == "passes"))
+}
+
+/// What a half says otherwise. `called` names the rules of cluster policies.
+fn otherwise(half: &Half, said: &Said, called: &dyn Fn(&RuleRef) -> Option<Named>) -> Option<String> {
     let name = |o: &tortie_model::ObjectRef| format!("{}/{}", o.namespace_str(), o.name);
-    let isolating: BTreeSet<String> = half.isolating().iter().map(name).collect();
-    let rule = half.decided_by().map(|r| (name(&r.policy), r.index + 1));
+    let isolating = half.isolating();
+    let isolating = isolating.iter().filter(|o| o.kind == Kind::NetworkPolicy);
+    let isolating: BTreeSet<String> = isolating.map(name).collect();
+    let decided = half.decided_by();
+    let rule = decided.as_ref().map(|r| (name(&r.policy), r.index + 1));
+    let passed = half.outcome.passed.iter().filter_map(|position| half.stack.rule_ref(*position));
+    let passing: BTreeSet<Named> = passed.filter_map(|r| called(&r)).collect();
+    let deciding: BTreeSet<Named> = decided.iter().filter_map(called).collect();
     let agrees = half.is_allowed() == said.allowed
+        && passing == said.passing
+        && deciding == said.deciding
         && if said.by_default {
-            isolating.is_empty()
+            isolating.is_empty() && rule.is_none()
+        } else if !deciding.is_empty() {
+            true
         } else if said.allowed {
             rule.as_ref().is_some_and(|r| said.rules.contains(r))
         } else {
             isolating == said.isolating
         };
-    let ours = || format!("allowed {}, by {rule:?} of {isolating:?}, expected {said:?}", half.is_allowed());
+    let ours = || {
+        let allowed = half.is_allowed();
+        format!("allowed {allowed}, by {rule:?} {deciding:?} of {isolating:?} after {passing:?}, expected {said:?}")
+    };
     (!agrees).then(ours)
 }
 
@@ -83,6 +122,7 @@ pub(crate) fn explanation(record: &Value) -> Finding {
         Ok(world) => world,
         Err(why) => return Finding::Differs(vec![why]),
     };
+    let called = |rule: &RuleRef| world.rule_of_cluster_policy(rule);
     let expected = &record["expected"];
     let mut cuts = world.cuts();
     cut_at(&mut cuts, &expected["pairs"]);
@@ -109,7 +149,10 @@ pub(crate) fn explanation(record: &Value) -> Finding {
         for pair in pairs(row, &cuts) {
             each(&pair, &everything, &|verdict| {
                 let said = Said { allowed: true, by_default: true, ..Said::default() };
-                [&verdict.egress, &verdict.ingress].into_iter().filter_map(|half| otherwise(half, &said)).collect()
+                [&verdict.egress, &verdict.ingress]
+                    .into_iter()
+                    .filter_map(|half| otherwise(half, &said, &called))
+                    .collect()
             });
         }
     }
@@ -119,8 +162,10 @@ pub(crate) fn explanation(record: &Value) -> Finding {
             let sent = ends(&port_sets(&entry["ports"]));
             for pair in pairs(row, &cuts) {
                 each(&pair, &sent, &|verdict| {
-                    let mut found: Vec<String> =
-                        said.iter().filter_map(|(direction, said)| otherwise(verdict.half(*direction), said)).collect();
+                    let mut found: Vec<String> = said
+                        .iter()
+                        .filter_map(|(direction, said)| otherwise(verdict.half(*direction), said, &called))
+                        .collect();
                     if verdict.is_allowed() != (entry["verdict"] == "allowed") {
                         found.push(format!("expected {}", entry["verdict"]));
                     }

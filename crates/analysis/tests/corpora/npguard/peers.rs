@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 use tortie_manifest::{LoadOptions, Loaded, Memory, ObjectSet, Origin, Place, load};
-use tortie_model::{Object, Phase, Pod, PolicyPeer};
-use tortie_policy::Side;
+use tortie_model::{Direction, Object, Phase, Pod};
+use tortie_policy::{RuleRef, Side};
 
 use super::ports::{PortSets, allowed, union};
 use crate::cluster::{Cluster, list, objects};
@@ -73,19 +73,26 @@ impl World {
         }
     }
 
+    /// Kind and name of the cluster policy that a rule is of, and the name of the rule.
+    pub(super) fn rule_of_cluster_policy(&self, rule: &RuleRef) -> Option<(String, String, String)> {
+        let policy = &rule.policy;
+        let written = self.set.cluster_policies.iter().find(|p| p.kind == policy.kind && p.meta.name == policy.name)?;
+        let rules = match rule.direction {
+            Direction::Ingress => &written.ingress,
+            Direction::Egress => &written.egress,
+        };
+        let name = &rules[rule.index].name;
+        Some((policy.kind.written().to_owned(), policy.name.to_string(), name.to_string()))
+    }
+
     /// The first addresses of the stretches of the world at whose edges some policy changes its mind.
     pub(super) fn cuts(&self) -> BTreeSet<u32> {
         let mut cuts = BTreeSet::from([0]);
-        for policy in &self.set.network_policies {
-            let rules = policy.ingress.iter().chain(&policy.egress).flatten();
-            for peer in rules.flat_map(|r| &r.peers) {
-                if let PolicyPeer::IpBlock(block) = peer {
-                    for net in std::iter::once(&block.cidr()).chain(block.except()) {
-                        if let (IpAddr::V4(first), IpAddr::V4(last)) = (net.network(), net.broadcast()) {
-                            cut(&mut cuts, &(first.to_bits()..=last.to_bits()));
-                        }
-                    }
-                }
+        let policies = self.cluster.index.policies();
+        let rules = policies.flat_map(|p| p.ingress.iter().chain(&p.egress).flatten());
+        for net in rules.flat_map(|r| r.peers.listed()).flat_map(|peer| peer.nets()) {
+            if let (IpAddr::V4(first), IpAddr::V4(last)) = (net.network(), net.broadcast()) {
+                cut(&mut cuts, &(first.to_bits()..=last.to_bits()));
             }
         }
         cuts

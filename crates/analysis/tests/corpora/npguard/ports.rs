@@ -50,6 +50,15 @@ pub(super) fn union(mut a: PortSets, b: &PortSets) -> PortSets {
     a
 }
 
+/// What is left where a list is about one port.
+pub(super) fn only(sets: &mut PortSets, protocol: &str, port: u16) {
+    sets.retain(|name, ranges| {
+        let is_in = ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
+        *ranges = vec![(port, port)];
+        name == protocol && is_in
+    });
+}
+
 /// The packets at the ends of all ranges.
 pub(super) fn ends(sets: &PortSets) -> Vec<Traffic> {
     let of = |(name, ranges): (&String, &Vec<(u16, u16)>)| {
