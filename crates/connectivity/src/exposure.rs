@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use tortie_model::{Direction, IpProtocol, LabelSelector, Namespace, Operator, Requirement};
 use tortie_policy::{
-    Action, Detail, EndpointSelector, Index, NamedPorts, Names, NamespaceMatch, Peers, Policy, Ports, Position,
-    Regions, Rule, Stack, Verdict,
+    Action, Detail, EndpointSelector, Expression, Index, Key, NamedPorts, Names, NamespaceMatch, Peers, Policy, Ports,
+    Position, Regions, Rule, Stack, Verdict,
 };
 
 use crate::Connectivity;
@@ -160,9 +160,9 @@ impl Asker<'_> {
         let everybody = passes(&all_pods());
         let mut out = Openings::new();
         for whom in stack.rules().flat_map(|(_, rule)| selectors(rule)).collect::<BTreeSet<_>>() {
-            let set = passes(whom);
-            if set != everybody && set.has_any() && is_possible(whom) {
-                out.insert(whom.clone(), set);
+            let set = passes(&whom);
+            if set != everybody && set.has_any() && is_possible(&whom) {
+                out.insert(whom, set);
             }
         }
         if everybody.has_any() {
@@ -205,7 +205,7 @@ impl Asker<'_> {
             (NamespaceMatch::Matching(a), NamespaceMatch::Named(name)) => implies(a, &by_name(name)),
             (NamespaceMatch::Matching(a), NamespaceMatch::Matching(b)) => implies(a, b),
         };
-        let expression = other.expression.is_none() || one.expression == other.expression;
+        let expression = other.expression.as_deref().is_none_or(holds_for_pods) || one.expression == other.expression;
         there && expression && implies(&one.pods, &other.pods)
     }
 
@@ -310,13 +310,21 @@ fn packets_of(ports: &Ports, names: NamedPorts<'_>) -> Regions<bool> {
     })
 }
 
-/// The selectors of pods in a rule.
-fn selectors(rule: &Rule) -> impl Iterator<Item = &EndpointSelector> {
+/// The selectors of pods in a rule, without what they ask of others than pods.
+fn selectors(rule: &Rule) -> impl Iterator<Item = EndpointSelector> {
     let peers = match &rule.peers {
         Peers::Any => &[][..],
         Peers::OneOf(peers) => peers,
     };
-    peers.iter().filter_map(|peer| peer.endpoints.as_ref())
+    peers.iter().filter_map(|peer| peer.endpoints.as_ref()).map(|meant| {
+        let expression = meant.expression.as_ref().filter(|expression| !holds_for_pods(expression));
+        EndpointSelector { expression: expression.cloned(), ..meant.clone() }
+    })
+}
+
+/// Whether an expression says nothing of pods: each of them is in a namespace.
+const fn holds_for_pods(expression: &Expression) -> bool {
+    matches!(expression, Expression::True | Expression::Has(Key::NamespaceName))
 }
 
 fn by_name(name: &Arc<str>) -> LabelSelector {

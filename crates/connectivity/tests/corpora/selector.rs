@@ -17,6 +17,20 @@ pub(crate) fn representative(namespace: &str, pod: &str) -> EndpointSelector {
     EndpointSelector::pods(namespaces, pods)
 }
 
+/// A selector as np-guard writes it where the label that holds a namespace's name is asked for: by the name.
+pub(crate) fn by_name(selector: &EndpointSelector) -> EndpointSelector {
+    let mut out = selector.clone();
+    if let NamespaceMatch::Matching(labels) = &selector.namespaces
+        && let [one] = labels.requirements()
+        && *one.key == *"kubernetes.io/metadata.name"
+        && one.operator == Operator::In
+        && let [name] = &one.values[..]
+    {
+        out.namespaces = NamespaceMatch::Named(name.clone());
+    }
+    out
+}
+
 fn labels(text: &str, prefix: &str) -> Option<LabelSelector> {
     let inner = text.strip_prefix(prefix)?.strip_suffix(']')?.strip_prefix('{')?.strip_suffix('}')?;
     Some(LabelSelector::new(parts(inner).into_iter().map(requirement)))

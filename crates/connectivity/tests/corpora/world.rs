@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
+use tortie_analysis::deltas;
 use tortie_connectivity::{Anybody, Connectivity, Name, all_pods, exposure, packets, ways_in};
 use tortie_manifest::{Expansion, LoadOptions, Memory, ObjectSet, Origin, Place, Severity, load};
 use tortie_model::{Direction, Family, Kind, Object, ObjectRef, Phase, Pod, Protocol};
-use tortie_policy::{Delta, EndpointSelector, Index, Regions, network_policy};
+use tortie_policy::{EndpointSelector, Regions};
 
 use crate::{forgiving, list, selector};
 
@@ -61,10 +62,7 @@ impl World {
             pod.ips.clear();
             pod.host_network = false;
         }
-        let namespaces = objects.namespaces.iter().cloned().map(Delta::Namespace);
-        let pods = objects.pods.iter().cloned().map(|pod| Delta::Pod(Box::new(pod)));
-        let policies = objects.network_policies.iter().map(|np| Delta::Policy(Box::new(network_policy(np))));
-        let connectivity = Connectivity::of(&Index::of(namespaces.chain(pods).chain(policies)));
+        let connectivity = Connectivity::of(&deltas::World::of(&objects).index());
         Ok(Self { connectivity, objects })
     }
 
@@ -152,7 +150,7 @@ impl World {
             let (Anybody::Subject(who), Anybody::Pods(whom)) = (&opening.who, &opening.whom) else { continue };
             let [who] = &Self::peers_of(who, &cuts)[..] else { continue };
             let its = Value::String(opening.direction.to_string());
-            let pair = ordered(&its, who.clone(), Peer::Pods(whom.clone()));
+            let pair = ordered(&its, who.clone(), Peer::Pods(selector::by_name(whom)));
             // A label that is asked for in an expression makes a row, whether a pod has it or not; in matchLabels, it
             // makes one only where no pod has it. Both are the same to us.
             if wanted(who, opening.direction) && (!opening.is_told || theirs.contains_key(&pair)) {
