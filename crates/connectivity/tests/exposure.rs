@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use tortie_connectivity::{Anybody, Connectivity, Name, Opening, all_pods, exposure, packets};
-use tortie_model::{Direction, Kind, Labels, Meta, ObjectRef, Pod, Protocol, Traffic};
-use tortie_policy::{Delta, EndpointSelector, Index, Names, NamespaceMatch, Verdict};
+use tortie_model::{
+    ClusterAction, ClusterPeer, ClusterPolicy, ClusterPort, ClusterRule, ClusterTier, Direction, Kind, LabelSelector,
+    Labels, Meta, ObjectRef, Pod, Protocol, Traffic,
+};
+use tortie_policy::{Delta, EndpointSelector, Index, Names, NamespaceMatch, Verdict, cluster_policy};
 use tortie_testkit::{Cluster, Rng, build, random};
 
 const CLUSTERS: u64 = 300;
@@ -116,4 +119,36 @@ fn doors_are_told_with_whom_they_are_open_to() {
     assert!(!packets::any(&named.packets) && named.named.iter().any(|(_, name)| **name == *"redis"));
     let web = Anybody::Subject(Name::Workload(ObjectRef::namespaced(Kind::Pod, "shop", "web")));
     assert!(find(&cache, &web, Direction::Ingress).is_some(), "pods that are there, too");
+}
+
+/// What a namespaces peer says besides is about sets of addresses: it narrows no pods down.
+#[test]
+fn a_peer_of_all_namespaces_opens_to_all_pods() {
+    let mut index = Cluster { policies: Vec::new(), ..shop() }.index();
+    let rule = |action, ports| ClusterRule {
+        name: "".into(),
+        action,
+        peers: vec![ClusterPeer::Namespaces(LabelSelector::everything())],
+        ports,
+    };
+    let policy = ClusterPolicy {
+        kind: Kind::ClusterNetworkPolicy,
+        meta: Meta { namespace: "".into(), name: "gate".into(), labels: Labels::default(), uid: "".into() },
+        tier: ClusterTier::Admin,
+        priority: Some(1),
+        subject: ClusterPeer::Namespaces(LabelSelector::everything()),
+        ingress: vec![
+            rule(ClusterAction::Accept, Some(vec![ClusterPort::Range(Protocol::Tcp, 80, 80)])),
+            rule(ClusterAction::Deny, None),
+        ],
+        egress: Vec::new(),
+    };
+    index.apply(Delta::Policy(Box::new(cluster_policy(&policy))));
+    let openings = exposure(&Connectivity::of(&index));
+    let db = Anybody::Subject(Name::Workload(ObjectRef::namespaced(Kind::Pod, "shop", "db")));
+    let told: Vec<_> = openings.iter().filter(|o| o.who == db && o.direction == Direction::Ingress).collect();
+    let [opening] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(opening.whom, Anybody::Pods(all_pods()));
+    let passes = |port| *opening.packets.get(Traffic::port(Protocol::Tcp, port));
+    assert!(passes(80) && !passes(81));
 }
