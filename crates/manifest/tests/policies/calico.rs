@@ -128,6 +128,7 @@ fn a_rule_that_says_nothing_matches_all() {
         not_protocol: None,
         icmp: None,
         not_icmp: None,
+        http: false,
         source: Entity::default(),
         destination: Entity::default(),
     };
@@ -207,7 +208,8 @@ fn icmp_messages() {
 #[test]
 fn requests_are_left_to_proxies() {
     let http = json!({ "methods": ["GET"], "paths": [{ "exact": "/a" }, { "prefix": "/b" }] });
-    assert_eq!(rule(json!({ "protocol": "TCP", "http": http })), rule(json!({ "protocol": "TCP" })));
+    let without = rule(json!({ "protocol": "TCP" }));
+    assert_eq!(rule(json!({ "protocol": "TCP", "http": http })), Rule { http: true, ..without });
 }
 
 #[test]
