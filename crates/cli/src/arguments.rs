@@ -21,6 +21,7 @@ pub(crate) enum Command {
     Explain(Explain),
     Diff(crate::diff::arguments::Diff),
     Generate(crate::generate::arguments::Generate),
+    Convert(crate::convert::arguments::Convert),
     Check(crate::check::arguments::Check),
     Examples(Examples),
     /// Say what this machine has for the lab, what each lack costs, and what mends it

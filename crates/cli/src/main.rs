@@ -8,6 +8,7 @@ mod arguments;
 mod check;
 mod completions;
 mod connectivity;
+mod convert;
 mod diff;
 mod doctor;
 mod examples;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Connectivity(args)) => connectivity::run(&args),
+        Some(Command::Convert(args)) => convert::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Examples(args)) => examples::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
