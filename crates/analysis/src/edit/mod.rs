@@ -19,7 +19,9 @@ use std::sync::Arc;
 use tortie_manifest::patch::{TextEdit, reread};
 use tortie_manifest::{LoadOptions, Memory, load};
 use tortie_model::{Direction, Family, Labels, Object, ObjectRef, Traffic};
-use tortie_policy::{By, Delta, Index, PodKey, RuleRef, Side, network_policy};
+use tortie_policy::{
+    By, DEFAULT_TIER, Delta, Half, Index, NETWORK_POLICY_ORDER, Order, PodKey, Policy, RuleRef, Side, network_policy,
+};
 
 use crate::view::View;
 use candidate::{Candidate, candidates};
@@ -63,9 +65,12 @@ pub enum NoEdit {
     /// The flow is allowed as it is.
     #[error("the flow is allowed")]
     Allowed,
-    /// A rule denies it, or a tier that NetworkPolicies do not stand in.
-    #[error("no NetworkPolicy can allow it: it is denied before they are asked, or after")]
-    OtherTier,
+    /// A rule denies it that no NetworkPolicy is asked before.
+    #[error("no NetworkPolicy can allow it: {}[{}] of {} denies it", .0.direction, .0.index, .0.policy)]
+    Rule(RuleRef),
+    /// The end of a tier denies it in which no NetworkPolicy is.
+    #[error("no NetworkPolicy can allow it: tier {0} denies at its end")]
+    Tier(Arc<str>),
     /// Nothing that was tried lets the flow through.
     #[error("none was found that the text has room for")]
     None,
@@ -93,12 +98,7 @@ pub fn minimal(
         if half.is_allowed() {
             continue;
         }
-        match half.outcome.by {
-            By::EndOfTier(tier) if &*half.stack.tiers()[tier].name == "default" => {
-                halves.push(candidates(&flow, half, &half.stack.tiers()[tier].policies));
-            }
-            _ => return Err(NoEdit::OtherTier),
-        }
+        halves.push(candidates(&flow, half, reachable(view.index, half)?));
     }
     let mut best: Option<(Rank, Edit)> = None;
     for chosen in together(&halves) {
@@ -108,6 +108,25 @@ pub fn minimal(
         Some((_, edit)) => Ok(edit),
         None if halves.is_empty() => Err(NoEdit::Allowed),
         None => Err(NoEdit::None),
+    }
+}
+
+/// The policies of the tier in which a NetworkPolicy is asked before what denies.
+fn reachable<'h>(index: &Index, half: &'h Half) -> Result<&'h [Arc<Policy>], NoEdit> {
+    let tiers = half.stack.tiers();
+    let default = tiers.iter().find(|t| &*t.name == DEFAULT_TIER);
+    match half.outcome.by {
+        By::EndOfTier(tier) => {
+            let tier = &tiers[tier];
+            default.filter(|t| t.name == tier.name).map(|t| &*t.policies).ok_or_else(|| NoEdit::Tier(tier.name.clone()))
+        }
+        By::Rule(position) => {
+            let rule = half.stack.rule_ref(position).ok_or(NoEdit::None)?;
+            let policy = index.policy(&rule.policy).ok_or(NoEdit::None)?;
+            let is_behind = &*policy.tier == DEFAULT_TIER && policy.order > Order::new(NETWORK_POLICY_ORDER);
+            default.filter(|_| is_behind).map(|t| &*t.policies).ok_or(NoEdit::Rule(rule))
+        }
+        By::Profile => Err(NoEdit::None),
     }
 }
 

@@ -127,3 +127,33 @@ fn what_is_allowed_needs_no_edit() {
     let tcp = Traffic::port(tortie_model::Protocol::Tcp, 80);
     assert_eq!(minimal((&all).into(), all.population(), &a, &b, tcp).err(), Some(NoEdit::Allowed));
 }
+
+/// What another API denies, a NetworkPolicy can allow only where it is asked before.
+#[test]
+fn what_is_denied_before_networkpolicies_names_who_denies() {
+    let cluster =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b}\n";
+    let policy = |tier: &str, order: u32, ingress: &str| {
+        format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {{name: first}}\nspec: {{order: 1}}\n\
+             ---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: never}}\n\
+             spec: {{tier: {tier}, order: {order}, selector: all(), ingress: {ingress}}}\n"
+        )
+    };
+    let edit = |tier, order, ingress| {
+        let all = snapshot(&[("all.yaml".to_owned(), cluster.to_owned() + &policy(tier, order, ingress))]);
+        let side = |name| all.index.pod_side(all.index.pod(&PodKey::new("default", name)).unwrap(), None).unwrap();
+        let tcp = Traffic::port(tortie_model::Protocol::Tcp, 80);
+        minimal((&all).into(), all.population(), &side("a"), &side("b"), tcp)
+            .map(|edit| edit.changes)
+            .map_err(|e| e.to_string())
+    };
+    let denies = "[{action: Deny}]";
+    let rule = "no NetworkPolicy can allow it: ingress[0] of GlobalNetworkPolicy/never denies it";
+    let tier = "no NetworkPolicy can allow it: tier first denies at its end";
+    assert_eq!(edit("first", 1, denies), Err(rule.to_owned()));
+    assert_eq!(edit("first", 1, "[{action: Log}]"), Err(tier.to_owned()));
+    assert_eq!(edit("default", 999, denies), Err(rule.to_owned()));
+    let changes = edit("default", 1001, denies).expect("a NetworkPolicy is asked before");
+    assert!(matches!(changes[..], [Change::Policy(..)]), "{changes:?}");
+}
