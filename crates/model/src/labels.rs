@@ -6,6 +6,21 @@ use std::sync::Arc;
 /// The name under which every namespace carries its own name (KEP-2161; set and kept by the API server).
 pub(crate) const METADATA_NAME: &str = "kubernetes.io/metadata.name";
 
+/// Labels that controllers give to single pods, or to those of one revision or run: nobody means them by a policy
+/// (Kubernetes, "Well-Known Labels").
+pub const LABELS_OF_CONTROLLERS: [&str; 10] = [
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+    "batch.kubernetes.io/job-completion-index",
+    "controller-uid",
+    "job-name",
+];
+
 /// The labels of one object, shared and immutable: copies are cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Labels(Arc<BTreeMap<Arc<str>, Arc<str>>>);

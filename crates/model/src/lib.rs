@@ -26,7 +26,7 @@ pub use entry::{
     AllowedRoutes, Gateway, HttpRoute, Ingress, IngressRoute, Listener, ReferenceGrant, RouteBackend, RouteParent,
     ServiceBackend, ServicePortRef,
 };
-pub use labels::Labels;
+pub use labels::{LABELS_OF_CONTROLLERS, Labels};
 pub use net::{Family, IpBlock, canonical};
 pub use nets::Nets;
 pub use object::{Kind, Meta, ObjectRef, ObjectRefError};

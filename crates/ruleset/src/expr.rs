@@ -87,6 +87,23 @@ pub enum CmpOp {
     Gte,
 }
 
+impl CmpOp {
+    /// Whether it holds between a register's bytes and the constant. The kernel compares with `memcmp`, whatever the
+    /// byte order.
+    #[must_use]
+    pub fn holds(self, value: &[u8], data: &[u8]) -> bool {
+        let order = value.cmp(data);
+        match self {
+            Self::Eq => order.is_eq(),
+            Self::Neq => order.is_ne(),
+            Self::Lt => order.is_lt(),
+            Self::Lte => order.is_le(),
+            Self::Gt => order.is_gt(),
+            Self::Gte => order.is_ge(),
+        }
+    }
+}
+
 /// What a `fib` lookup yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FibResult {

@@ -3,23 +3,10 @@
 use std::net::IpAddr;
 
 use tortie_manifest::patch::Written;
-use tortie_model::{LabelSelector, Pod, Protocol, Traffic};
+use tortie_model::{LABELS_OF_CONTROLLERS, LabelSelector, Pod, Protocol, Traffic};
 use tortie_policy::Side;
 
 use super::Population;
-
-/// Labels that controllers set, different in every roll-out or every pod: nobody writes them into a policy.
-const VOLATILE: [&str; 9] = [
-    "pod-template-hash",
-    "controller-revision-hash",
-    "pod-template-generation",
-    "statefulset.kubernetes.io/pod-name",
-    "apps.kubernetes.io/pod-index",
-    "controller-uid",
-    "job-name",
-    "batch.kubernetes.io/controller-uid",
-    "batch.kubernetes.io/job-name",
-];
 
 /// Labels that people name things by, the most usual first.
 const USUAL: [&str; 5] = ["app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/component", "component"];
@@ -27,7 +14,7 @@ const USUAL: [&str; 5] = ["app.kubernetes.io/name", "app", "k8s-app", "app.kuber
 /// The fewest labels of a pod that select no other pods of its namespace than all of its labels do; one at least, where
 /// it has any.
 pub(crate) fn own_labels<'p>(population: &Population, pod: &'p Pod) -> Vec<(&'p str, &'p str)> {
-    let mut labels: Vec<_> = pod.meta.labels.iter().filter(|(key, _)| !VOLATILE.contains(key)).collect();
+    let mut labels: Vec<_> = pod.meta.labels.iter().filter(|(key, _)| !LABELS_OF_CONTROLLERS.contains(key)).collect();
     let selected = |labels: &[(&str, &str)]| {
         let selector = LabelSelector::match_labels(labels.iter().copied());
         let classes = population.within(&pod.meta.namespace).iter().map(|class| &population.classes[*class]);

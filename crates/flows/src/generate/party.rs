@@ -3,24 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tortie_model::{LabelSelector, Labels, ObjectRef, Operator, Pod, Requirement};
+use tortie_model::{LABELS_OF_CONTROLLERS, LabelSelector, Labels, ObjectRef, Operator, Pod, Requirement};
 use tortie_policy::PodKey;
 
 use crate::resolve::{Population, owner};
-
-/// Labels that controllers give to single pods, or to those of one revision.
-const OF_CONTROLLERS: [&str; 10] = [
-    "pod-template-hash",
-    "controller-revision-hash",
-    "pod-template-generation",
-    "statefulset.kubernetes.io/pod-name",
-    "apps.kubernetes.io/pod-index",
-    "batch.kubernetes.io/controller-uid",
-    "batch.kubernetes.io/job-name",
-    "batch.kubernetes.io/job-completion-index",
-    "controller-uid",
-    "job-name",
-];
 
 /// Labels that say what something is, the best of them first.
 const TELLING: [&str; 9] = [
@@ -92,7 +78,8 @@ impl Parties {
 
 /// The labels that a workload gives to its pods.
 fn lasting(labels: &Labels) -> Labels {
-    OF_CONTROLLERS.iter().fold(labels.clone(), |labels, key| if labels.has(key) { labels.without(key) } else { labels })
+    let passing = |labels: Labels, key: &&str| if labels.has(key) { labels.without(key) } else { labels };
+    LABELS_OF_CONTROLLERS.iter().fold(labels.clone(), passing)
 }
 
 /// A selector that means pods with these labels and no others of the namespace: as few labels as that takes, those that

@@ -54,7 +54,7 @@ impl<'a> Answers<'a> {
     pub(super) fn compare(&self, op: CmpOp, value: &[Byte], data: &[u8]) -> Parts<bool> {
         let mut known = self.comparisons.borrow_mut();
         let parts = known.entry((op, data.to_vec(), value.to_vec()));
-        parts.or_insert_with(|| Rc::new(self.split(value, &|_, _| true, &|value| holds(op, value, data)))).clone()
+        parts.or_insert_with(|| Rc::new(self.split(value, &|_, _| true, &|value| op.holds(value, data)))).clone()
     }
 
     /// The element that a key hits.
@@ -174,18 +174,6 @@ impl<'a> Answers<'a> {
             }));
         }
         out
-    }
-}
-
-fn holds(op: CmpOp, value: &[u8], data: &[u8]) -> bool {
-    let order = value.cmp(data);
-    match op {
-        CmpOp::Eq => order.is_eq(),
-        CmpOp::Neq => order.is_ne(),
-        CmpOp::Lt => order.is_lt(),
-        CmpOp::Lte => order.is_le(),
-        CmpOp::Gt => order.is_gt(),
-        CmpOp::Gte => order.is_ge(),
     }
 }
 

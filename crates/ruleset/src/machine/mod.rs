@@ -13,9 +13,7 @@ use std::sync::Arc;
 
 use tortie_persistent::Map;
 
-use crate::{
-    Chain, ChainKind, CmpOp, CtKey, Data, Expr, Hook, MetaKey, PayloadBase, Policy, Reg, Rule, Table, Verdict,
-};
+use crate::{Chain, ChainKind, CtKey, Data, Expr, Hook, MetaKey, PayloadBase, Policy, Reg, Rule, Table, Verdict};
 
 pub use packet::{Connection, Interface, Packet};
 pub(crate) use storage::Storage;
@@ -249,17 +247,7 @@ impl<'a> Machine<'a> {
                     registers.store(*dreg, value.bytes());
                 }
                 Expr::Cmp { sreg, op, data } => {
-                    // The kernel compares with `memcmp`, whatever the byte order.
-                    let order = registers.load(*sreg, data.len())?.bytes().cmp(data);
-                    let holds = match op {
-                        CmpOp::Eq => order.is_eq(),
-                        CmpOp::Neq => order.is_ne(),
-                        CmpOp::Lt => order.is_lt(),
-                        CmpOp::Lte => order.is_le(),
-                        CmpOp::Gt => order.is_gt(),
-                        CmpOp::Gte => order.is_ge(),
-                    };
-                    if !holds {
+                    if !op.holds(registers.load(*sreg, data.len())?.bytes(), data) {
                         return Ok(Outcome::Next);
                     }
                 }

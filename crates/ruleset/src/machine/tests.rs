@@ -1,4 +1,5 @@
 use super::*;
+use crate::CmpOp;
 use crate::{BaseChain, ChainKind, DataType, Element, Family, KeyType, MapKind, MapSpec};
 
 fn r(n: u8) -> Reg {
