@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tortie_manifest::write::{self, Notes};
 use tortie_model::{ClusterPolicy, Direction, Kind, NetworkPolicy, ObjectRef, calico};
 use tortie_policy::{Policy, Rule, RuleRef};
 
@@ -80,6 +81,15 @@ impl Items {
             Direction::Egress => &mut self.egress,
         }
     }
+
+    /// Of each rule the item that it comes from, when it is the first of it.
+    fn notes(&self) -> Notes {
+        let noted = |direction: Direction, items: &[Option<usize>]| {
+            let firsts = items.iter().enumerate().map(|(i, item)| item.filter(|_| i == 0 || items[i - 1] != *item));
+            firsts.map(|first| first.map(|item| format!("{direction}[{item}]"))).collect()
+        };
+        Notes { ingress: noted(Direction::Ingress, &self.ingress), egress: noted(Direction::Egress, &self.egress) }
+    }
 }
 
 impl Draft {
@@ -95,10 +105,11 @@ impl Draft {
     }
 
     pub(crate) fn write(&self) -> Written {
+        let notes = self.items.notes();
         let body = match &self.model {
-            Model::NetworkPolicy(policy) => yaml::networkpolicy::document(policy, &self.items),
-            Model::Calico(policy) => yaml::calico::document(policy, &self.items),
-            Model::Cluster(policy) => yaml::cluster::document(policy, &self.items),
+            Model::NetworkPolicy(policy) => write::network_policy(policy, &notes),
+            Model::Calico(policy) => yaml::calico::document(policy, &notes),
+            Model::Cluster(policy) => yaml::cluster::document(policy, &notes),
         };
         Written { object: self.object(), from: self.from.clone(), part: self.part, body }
     }

@@ -18,6 +18,7 @@ mod store;
 mod tab;
 mod validation;
 mod value;
+pub mod write;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, DiagnosticLine, Severity};

@@ -3,10 +3,9 @@
 use tortie_model::calico::{Action, Entity, Policy, Rule};
 use tortie_model::{IpProtocol, Kind, PortSpec};
 
-use super::Node;
-use crate::draft::Items;
+use tortie_manifest::write::{self, Node, Notes};
 
-pub(crate) fn document(policy: &Policy, items: &Items) -> String {
+pub(crate) fn document(policy: &Policy, notes: &Notes) -> String {
     let kind = if policy.meta.namespace.is_empty() { Kind::GlobalNetworkPolicy } else { Kind::CalicoNetworkPolicy };
     let mut spec = vec![("tier", Node::text(&policy.tier))];
     if let Some(order) = policy.order.get() {
@@ -17,15 +16,15 @@ pub(crate) fn document(policy: &Policy, items: &Items) -> String {
     }
     spec.push(("selector", Node::text(&policy.selector.to_string())));
     let directions =
-        [("Ingress", "ingress", &policy.ingress, &items.ingress), ("Egress", "egress", &policy.egress, &items.egress)];
+        [("Ingress", "ingress", &policy.ingress, &notes.ingress), ("Egress", "egress", &policy.egress, &notes.egress)];
     let types = directions.iter().filter(|d| d.2.is_some()).map(|d| Node::text(d.0));
     spec.push(("types", Node::list(types)));
-    for (_, direction, rules, items) in directions {
+    for (_, direction, rules, notes) in directions {
         if let Some(rules) = rules {
-            spec.push((direction, super::rules(direction, rules.iter().map(rule), items)));
+            spec.push((direction, write::rules(rules.iter().map(rule), notes)));
         }
     }
-    super::document(kind, &policy.meta, Node::map(spec))
+    write::document(kind, &policy.meta, Node::map(spec))
 }
 
 fn rule(rule: &Rule) -> Node {

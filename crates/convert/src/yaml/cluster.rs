@@ -4,10 +4,9 @@ use tortie_model::{
     ClusterAction, ClusterPeer, ClusterPolicy, ClusterPort, ClusterRule, ClusterTier, Kind, LabelSelector, Protocol,
 };
 
-use super::{Node, selector};
-use crate::draft::Items;
+use tortie_manifest::write::{self, Node, Notes, selector};
 
-pub(crate) fn document(policy: &ClusterPolicy, items: &Items) -> String {
+pub(crate) fn document(policy: &ClusterPolicy, notes: &Notes) -> String {
     let tier = match policy.tier {
         ClusterTier::Admin => "Admin",
         ClusterTier::Baseline => "Baseline",
@@ -18,13 +17,13 @@ pub(crate) fn document(policy: &ClusterPolicy, items: &Items) -> String {
         ("subject", peer(&policy.subject)),
     ];
     let directions =
-        [("ingress", "from", &policy.ingress, &items.ingress), ("egress", "to", &policy.egress, &items.egress)];
-    for (direction, peers, rules, items) in directions {
+        [("ingress", "from", &policy.ingress, &notes.ingress), ("egress", "to", &policy.egress, &notes.egress)];
+    for (direction, peers, rules, notes) in directions {
         if !rules.is_empty() {
-            spec.push((direction, super::rules(direction, rules.iter().map(|r| rule(r, peers)), items)));
+            spec.push((direction, write::rules(rules.iter().map(|r| rule(r, peers)), notes)));
         }
     }
-    super::document(Kind::ClusterNetworkPolicy, &policy.meta, Node::map(spec))
+    write::document(Kind::ClusterNetworkPolicy, &policy.meta, Node::map(spec))
 }
 
 fn rule(rule: &ClusterRule, peers: &str) -> Node {

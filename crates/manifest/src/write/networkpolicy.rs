@@ -2,20 +2,21 @@
 
 use tortie_model::{Kind, NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec};
 
-use super::{Node, selector};
-use crate::draft::Items;
+use super::{Node, Notes, selector};
 
-pub(crate) fn document(policy: &NetworkPolicy, items: &Items) -> String {
+/// A NetworkPolicy, with all that it says.
+#[must_use]
+pub fn network_policy(policy: &NetworkPolicy, notes: &Notes) -> String {
     let directions = [
-        ("Ingress", "ingress", "from", &policy.ingress, &items.ingress),
-        ("Egress", "egress", "to", &policy.egress, &items.egress),
+        ("Ingress", "ingress", "from", &policy.ingress, &notes.ingress),
+        ("Egress", "egress", "to", &policy.egress, &notes.egress),
     ];
     let types = directions.iter().filter(|d| d.3.is_some()).map(|d| Node::text(d.0));
     let mut spec = vec![("podSelector", selector(&policy.pod_selector)), ("policyTypes", Node::list(types))];
-    for (_, direction, peers, rules, items) in directions {
+    for (_, direction, peers, rules, notes) in directions {
         if let Some(rules) = rules {
             let rules = rules.iter().map(|r| rule(r, peers));
-            spec.push((direction, super::rules(direction, rules, items)));
+            spec.push((direction, super::rules(rules, notes)));
         }
     }
     super::document(Kind::NetworkPolicy, &policy.meta, Node::map(spec))
