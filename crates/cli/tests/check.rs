@@ -1,11 +1,14 @@
 //! `tortie check` as its users call it: formats, levels, what is allowed where it stands, and what is mended.
 
+#[path = "support/program.rs"]
+#[allow(dead_code)]
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use program::{Told, folder, tortie};
 use serde_json::Value;
-use tempfile::TempDir;
 
 const TRAP: &str = "\
 apiVersion: v1
@@ -42,19 +45,8 @@ spec:
     - port: 443
 ";
 
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (name, text) in files {
-        fs::write(folder.path().join(name), text).expect("a file");
-    }
-    folder
-}
-
-fn check(here: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut tortie = Command::new(env!("CARGO_BIN_EXE_tortie"));
-    let output = tortie.arg("check").args(arguments).current_dir(here).output().expect("tortie runs");
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-    (output.status.code().expect("a code"), text(&output.stdout), text(&output.stderr))
+fn check(here: &Path, arguments: &[&str]) -> Told {
+    tortie(here, &[&["check"], arguments].concat())
 }
 
 /// Name and severity of what is found.

@@ -1,12 +1,15 @@
 //! The program as its users call it: arguments, exit codes, what goes to standard output and what is said.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+#[path = "support/program.rs"]
+#[allow(dead_code)]
+mod program;
 
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use program::{fed, folder, tortie};
 use serde_json::Value;
-use tempfile::TempDir;
 
 const POLICIES: &str = "\
 apiVersion: v1
@@ -52,44 +55,6 @@ spec:
     - ipBlock: {cidr: 192.0.2.0/24, except: [192.0.2.128/25]}
 ";
 
-/// A folder with these files.
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (name, text) in files {
-        fs::write(folder.path().join(name), text).expect("a file");
-    }
-    folder
-}
-
-fn tortie(at: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tortie"))
-        .args(arguments)
-        .current_dir(at)
-        .env_remove("CLICOLOR_FORCE")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("tortie starts");
-    let mut stdin = child.stdin.take().expect("piped");
-    let input = input.to_owned();
-    // The program may end without reading it all.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let output = child.wait_with_output().expect("tortie ends");
-    writer.join().expect("the writer does not panic");
-    output
-}
-
-/// Exit code, standard output, standard error.
-fn run(at: &Path, arguments: &[&str]) -> (i32, String, String) {
-    told(tortie(at, arguments, ""))
-}
-
-fn told(output: Output) -> (i32, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
-}
-
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
@@ -97,14 +62,14 @@ fn json(text: &str) -> Value {
 #[test]
 fn alone_it_names_three_commands_that_exist() {
     let here = folder(&[]);
-    let (code, out, _) = run(here.path(), &[]);
+    let (code, out, _) = tortie(here.path(), &[]);
     let commands: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("  tortie ")).collect();
     assert_eq!((code, commands.len()), (0, 3), "{out}");
     assert!(!out.contains('\x1b'), "no colour where it is no terminal");
     for command in commands {
         let words: Vec<&str> = command.split(' ').take_while(|w| w.chars().all(|c| c.is_ascii_lowercase())).collect();
         let known = if words[0] == "lab" { &words[..2] } else { &words[..1] };
-        let (code, help, _) = run(here.path(), &[known, &["--help"]].concat());
+        let (code, help, _) = tortie(here.path(), &[known, &["--help"]].concat());
         assert!(code == 0 && help.contains("Example"), "{command}: {help}");
     }
 }
@@ -125,7 +90,7 @@ fn arguments_that_make_no_sense_exit_with_2() {
         (&["nonsense"], "nonsense"),
     ];
     for (arguments, said) in cases {
-        let (code, out, err) = run(here.path(), arguments);
+        let (code, out, err) = tortie(here.path(), arguments);
         assert_eq!(code, 2, "{arguments:?}: {err}");
         assert!(out.is_empty() && err.contains(said), "{arguments:?}: {out}{err}");
     }
@@ -134,17 +99,17 @@ fn arguments_that_make_no_sense_exit_with_2() {
 #[test]
 fn a_flow_is_explained_with_rule_and_line() {
     let here = folder(&[("p.yaml", POLICIES)]);
-    let (code, out, err) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432"]);
+    let (code, out, err) = tortie(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("ALLOWED  web/front-1 -> shop/db  TCP/5432  IPv4 and IPv6\n"), "{out}");
     assert!(out.contains("by ingress[0] of NetworkPolicy/shop/db\n    p.yaml:36\n"), "{out}");
     assert!(out.contains("| - from:"), "{out}");
-    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "80"]);
+    let (_, out, _) = tortie(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "80"]);
     assert!(out.starts_with("DENIED"), "{out}");
     assert!(out.contains("the nearest rule is ingress[0]") && out.contains("ports lists `sql`"), "{out}");
-    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "192.0.2.200", "shop/db", "80"]);
+    let (_, out, _) = tortie(here.path(), &["explain", "-f", "p.yaml", "192.0.2.200", "shop/db", "80"]);
     assert!(out.contains("192.0.2.200 is excepted"), "{out}");
-    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "shop/db", "shop/db", "80"]);
+    let (_, out, _) = tortie(here.path(), &["explain", "-f", "p.yaml", "shop/db", "shop/db", "80"]);
     assert!(out.starts_with("ALLOWED") && out.contains("a pod always reaches itself"), "{out}");
 }
 
@@ -152,14 +117,14 @@ fn a_flow_is_explained_with_rule_and_line() {
 fn workloads_services_and_everything_at_once() {
     let here = folder(&[("p.yaml", POLICIES)]);
     let at = here.path();
-    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "web/Deployment/front", "shop/Service/db", "3306"]);
+    let (_, out, _) = tortie(at, &["explain", "-f", "p.yaml", "web/Deployment/front", "shop/Service/db", "3306"]);
     assert!(out.starts_with("ALLOWED  web/front-1 -> shop/db  TCP/sql  behind Service shop/db"), "{out}");
     assert!(out.contains("decided alike, by the same rules:\n    web/front-2 -> shop/db"), "{out}");
-    let (_, by_address, _) = run(at, &["explain", "-f", "p.yaml", "web/Deployment/front", "10.96.0.77", "3306"]);
+    let (_, by_address, _) = tortie(at, &["explain", "-f", "p.yaml", "web/Deployment/front", "10.96.0.77", "3306"]);
     assert_eq!(by_address, out);
-    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "web/front-1", "shop/db"]);
+    let (_, out, _) = tortie(at, &["explain", "-f", "p.yaml", "web/front-1", "shop/db"]);
     assert!(out.contains("ALLOWED  TCP 5432\n") && out.contains("DENIED   everything else\n"), "{out}");
-    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "shop/db", "web/front-1"]);
+    let (_, out, _) = tortie(at, &["explain", "-f", "p.yaml", "shop/db", "web/front-1"]);
     assert!(out.contains("ALLOWED  everything\n"), "{out}");
 }
 
@@ -167,11 +132,11 @@ fn workloads_services_and_everything_at_once() {
 fn an_address_is_told_with_its_owner() {
     let here = folder(&[("p.yaml", POLICIES)]);
     let at = here.path();
-    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "10.1.0.5", "192.0.2.1", "80"]);
+    let (_, out, _) = tortie(at, &["explain", "-f", "p.yaml", "10.1.0.5", "192.0.2.1", "80"]);
     assert!(out.starts_with("ALLOWED  10.1.0.5 (shop/db) -> 192.0.2.1  TCP/80"), "{out}");
     assert!(out.contains("no policy selects shop/db for egress"), "{out}");
     assert!(out.contains("policies do not select what is outside the cluster"), "{out}");
-    let (_, out, _) = run(at, &["explain", "-f", "p.yaml", "192.0.2.1", "10.1.0.5"]);
+    let (_, out, _) = tortie(at, &["explain", "-f", "p.yaml", "192.0.2.1", "10.1.0.5"]);
     assert!(out.contains("ingress of 10.1.0.5 (shop/db): allowed by"), "{out}");
 }
 
@@ -180,10 +145,10 @@ fn namespaces_that_nobody_defines_share_one_note() {
     let pods: String =
         ["a", "b"].map(|n| format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: {n}}}\n")).concat();
     let here = folder(&[("p.yaml", &pods)]);
-    let (_, _, err) = run(here.path(), &["explain", "-f", "p.yaml", "a/p", "b/p", "80"]);
+    let (_, _, err) = tortie(here.path(), &["explain", "-f", "p.yaml", "a/p", "b/p", "80"]);
     assert_eq!(err.matches("implied-namespace").count(), 1, "{err}");
     assert!(err.contains("namespaces a, b are named but not defined"), "{err}");
-    let (_, _, err) = run(here.path(), &["lab", "run", "p.yaml"]);
+    let (_, _, err) = tortie(here.path(), &["lab", "run", "p.yaml"]);
     assert!(err.contains("namespaces a, b are named but not defined"), "{err}");
 }
 
@@ -194,11 +159,11 @@ fn where_there_is_nothing_to_probe_silence_is_no_success() {
     let here = folder(&[("policy.yaml", policy), ("pod.yaml", pod), ("nothing.yaml", "# nothing\n")]);
     for (path, said) in [("policy.yaml", "there are no pods"), ("pod.yaml", "one pod"), ("nothing.yaml", "no objects")]
     {
-        let (code, out, err) = run(here.path(), &["lab", "run", path]);
+        let (code, out, err) = tortie(here.path(), &["lab", "run", path]);
         assert!(code == 2 && err.contains(said), "{path}: {code} {err}");
         assert!(!out.contains("agree") && !out.contains("PREDICTED"), "{path}: {out}");
     }
-    let (code, _, err) = told(tortie(here.path(), &["check", "-f", "-"], ""));
+    let (code, _, err) = fed(here.path(), &["check", "-f", "-"], "");
     assert!(code == 2 && err.contains("standard input") && !err.contains("nothing to complain"), "{err}");
 }
 
@@ -206,7 +171,7 @@ fn where_there_is_nothing_to_probe_silence_is_no_success() {
 fn a_run_reads_what_the_other_commands_read() {
     let here = folder(&[("p.yaml", POLICIES)]);
     let lines = |arguments: &[&str], input: &str| {
-        let (code, out, err) = told(tortie(here.path(), &[&["lab", "run", "-o", "json"], arguments].concat(), input));
+        let (code, out, err) = fed(here.path(), &[&["lab", "run", "-o", "json"], arguments].concat(), input);
         // With 2 the engine's answers alone, where namespaces are refused.
         assert!([0, 2].contains(&code) && out.contains("\"from\":\"web/front-1\""), "{arguments:?}: {err}");
         out.lines().count()
@@ -218,7 +183,8 @@ fn a_run_reads_what_the_other_commands_read() {
 #[test]
 fn explain_as_json() {
     let here = folder(&[("p.yaml", POLICIES)]);
-    let (code, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432", "-o", "json"]);
+    let (code, out, _) =
+        tortie(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "5432", "-o", "json"]);
     let lines: Vec<Value> = out.lines().map(json).collect();
     assert_eq!((code, lines.len()), (0, 2), "one line a family");
     assert_eq!((&lines[0]["family"], &lines[1]["family"]), (&"IPv4".into(), &"IPv6".into()));
@@ -236,7 +202,7 @@ fn flows_in_bulk_from_any_port() {
     let here = folder(&[("p.yaml", POLICIES), ("q.yaml", asks)]);
     let line = |sport: &str| format!(r#"{{"from":"web/front-1","to":"shop/db","proto":"TCP","port":80{sport}}}"#);
     let flows = [line(""), line(r#","sport":1023"#), line(r#","sport":1024"#)].join("\n");
-    let (code, out, err) = told(tortie(here.path(), &["explain", "-f", ".", "--batch", "-"], &flows));
+    let (code, out, err) = fed(here.path(), &["explain", "-f", ".", "--batch", "-"], &flows);
     let allowed: Vec<_> = out.lines().map(|line| json(line)["allowed"].as_bool()).collect();
     assert_eq!((code, allowed), (0, vec![Some(false), Some(true), Some(false)]), "{out}{err}");
 }
@@ -261,14 +227,14 @@ fn flows_in_bulk() {
         (r#"{"from":"shop/db","to":"2001:db8::1","proto":47}"#, Some(true)),
     ];
     let input: String = flows.iter().map(|(line, _)| format!("{line}\n")).collect();
-    let (code, out, err) = told(tortie(here.path(), &["explain", "-f", "p.yaml", "--batch", "-"], &input));
+    let (code, out, err) = fed(here.path(), &["explain", "-f", "p.yaml", "--batch", "-"], &input);
     assert_eq!((code, out.lines().count()), (0, flows.len()), "{err}");
     for ((flow, expected), line) in flows.iter().zip(out.lines()) {
         let answer = json(line);
         assert_eq!(answer.get("allowed").and_then(Value::as_bool), *expected, "{flow}: {line}");
         assert_eq!(answer.get("error").is_some(), expected.is_none(), "{flow}: {line}");
     }
-    let same = told(tortie(here.path(), &["explain", "-f", "p.yaml", "--batch", "-", "-o", "json"], &input));
+    let same = fed(here.path(), &["explain", "-f", "p.yaml", "--batch", "-", "-o", "json"], &input);
     assert_eq!((same.0, &same.1), (0, &out), "it is JSON anyway");
     assert_eq!(
         out.lines().next(),
@@ -282,26 +248,26 @@ fn flows_in_bulk() {
 fn findings_are_data_and_set_the_exit_code() {
     let misspelt = POLICIES.replace("podSelector: {matchLabels", "podSelecter: {matchLabels");
     let here = folder(&[("good.yaml", POLICIES), ("bad.yaml", &misspelt)]);
-    let (code, out, err) = run(here.path(), &["check", "-f", "good.yaml"]);
+    let (code, out, err) = tortie(here.path(), &["check", "-f", "good.yaml"]);
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
-    let (code, out, _) = run(here.path(), &["check", "-f", "bad.yaml", "-o", "json"]);
+    let (code, out, _) = tortie(here.path(), &["check", "-f", "bad.yaml", "-o", "json"]);
     let finding = json(out.lines().next().expect("a finding"));
     assert_eq!((code, &finding["severity"], &finding["line"]), (1, &"error".into(), &34.into()), "{out}");
     assert!(finding["message"].as_str().is_some_and(|m| m.contains("spec.podSelecter")), "{out}");
-    let (code, out, _) = run(here.path(), &["check", "-f", "bad.yaml"]);
+    let (code, out, _) = tortie(here.path(), &["check", "-f", "bad.yaml"]);
     assert!(code == 1 && out.contains("bad.yaml:34"), "{out}");
-    let (code, _, err) = run(here.path(), &["explain", "-f", "bad.yaml", "web/front-1", "shop/db"]);
+    let (code, _, err) = tortie(here.path(), &["explain", "-f", "bad.yaml", "web/front-1", "shop/db"]);
     assert!(code == 2 && err.contains("cannot be trusted"), "a policy that cannot be read: no answer; {err}");
 }
 
 #[test]
 fn standard_input_is_read_and_an_empty_folder_is_no_answer() {
     let here = folder(&[]);
-    let (code, out, err) = told(tortie(here.path(), &["check", "-f", "-"], POLICIES));
+    let (code, out, err) = fed(here.path(), &["check", "-f", "-"], POLICIES);
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
-    let (code, _, err) = run(here.path(), &["check", "-f", "."]);
+    let (code, _, err) = tortie(here.path(), &["check", "-f", "."]);
     assert!(code == 2 && err.contains("no manifests"), "{err}");
-    let (code, _, err) = run(here.path(), &["explain", "-f", ".", "a/b", "c/d"]);
+    let (code, _, err) = tortie(here.path(), &["explain", "-f", ".", "a/b", "c/d"]);
     assert!(code == 2 && err.contains("no manifests"), "{err}");
     assert!(!err.contains("as it is written"), "nothing is written there: {err}");
 }
@@ -309,13 +275,13 @@ fn standard_input_is_read_and_an_empty_folder_is_no_answer() {
 #[test]
 fn examples_are_written_once() {
     let here = folder(&[]);
-    let (code, out, err) = run(here.path(), &["examples", "mine"]);
+    let (code, out, err) = tortie(here.path(), &["examples", "mine"]);
     assert_eq!((code, out.lines().next()), (0, Some("mine/three-apis")), "{err}");
-    let (code, _, err) = run(here.path(), &["check", "-f", "mine"]);
+    let (code, _, err) = tortie(here.path(), &["check", "-f", "mine"]);
     assert_eq!(code, 0, "{err}");
     let changed = here.path().join("mine/three-namespaces/README.md");
     fs::write(&changed, "mine").expect("written");
-    let (code, _, err) = run(here.path(), &["examples", "mine"]);
+    let (code, _, err) = tortie(here.path(), &["examples", "mine"]);
     assert!(code == 2 && err.contains("exists already"), "{err}");
     assert_eq!(fs::read_to_string(&changed).expect("there"), "mine");
 }
@@ -343,9 +309,9 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 #[test]
 fn a_denied_flow_comes_with_the_smallest_change_that_allows_it() {
     let here = folder(&[("p.yaml", POLICIES)]);
-    let (code, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "shop/db", "shop/db", "80"]);
+    let (code, out, _) = tortie(here.path(), &["explain", "-f", "p.yaml", "shop/db", "shop/db", "80"]);
     assert!(code == 0 && !out.contains("smallest change"), "what is allowed needs none: {out}");
-    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "80"]);
+    let (_, out, _) = tortie(here.path(), &["explain", "-f", "p.yaml", "web/front-1", "shop/db", "80"]);
     // The peers of the rule are those of the flow: a port is all that is missing, and both pods get it.
     for line in [
         "    one more port in ingress[0] of NetworkPolicy/shop/db",
@@ -358,7 +324,7 @@ fn a_denied_flow_comes_with_the_smallest_change_that_allows_it() {
     ] {
         assert!(out.lines().any(|l| l == line), "{line}\n{out}");
     }
-    let (_, out, _) = run(here.path(), &["explain", "-f", "p.yaml", "192.0.2.200", "shop/db", "80", "-o", "json"]);
+    let (_, out, _) = tortie(here.path(), &["explain", "-f", "p.yaml", "192.0.2.200", "shop/db", "80", "-o", "json"]);
     let edit = &json(&out)["edit"];
     assert_eq!(edit["changes"][0]["kind"], "rule", "{edit:#}");
     assert_eq!(edit["opens"]["pairs"], 0);
@@ -369,7 +335,7 @@ fn a_denied_flow_comes_with_the_smallest_change_that_allows_it() {
 fn ends_go_by_the_names_that_people_use() {
     let here = folder(&[("p.yaml", POLICIES)]);
     let first = |from: &str, to: &str, port: &str| {
-        let (code, out, said) = run(here.path(), &["explain", "-f", "p.yaml", "-n", "web", from, to, port]);
+        let (code, out, said) = tortie(here.path(), &["explain", "-f", "p.yaml", "-n", "web", from, to, port]);
         (code, out.lines().next().unwrap_or_default().to_owned() + said.lines().last().unwrap_or_default())
     };
     for to in ["shop/Service/db", "db.shop", "db.shop.svc", "DB.shop.svc.cluster.local.", "10.96.0.77"] {

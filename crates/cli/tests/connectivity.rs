@@ -1,9 +1,14 @@
 //! `tortie connectivity` as its users call it.
 
+#[path = "support/program.rs"]
+#[allow(dead_code)]
+mod program;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use program::{Told, tortie};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -40,17 +45,13 @@ fn folder(text: &str) -> TempDir {
     folder
 }
 
-fn tortie(at: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tortie"));
-    let command = command.args(["connectivity", "-f", "."]).args(arguments).current_dir(at);
-    let output = command.env("COLUMNS", "80").env_remove("CLICOLOR_FORCE").output().expect("tortie runs");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
+fn connectivity(at: &Path, arguments: &[&str]) -> Told {
+    tortie(at, &[&["connectivity", "-f", "."], arguments].concat())
 }
 
 /// The data of a run that did its work.
 fn data(at: &Path, arguments: &[&str]) -> String {
-    let (code, out, said) = tortie(at, arguments);
+    let (code, out, said) = connectivity(at, arguments);
     assert_eq!(code, 0, "{said}");
     assert!(out.lines().all(|l| l.chars().count() <= 80) || arguments.contains(&"-o"), "{out}");
     out
@@ -86,9 +87,9 @@ web/front      shop/db  TCP 5432
     }
     let from = data(folder.path(), &["--from", "192.0.2.3", "--to", "*/*"]);
     assert!(from.contains("192.0.2.0/25   */*      everything") && !from.contains("TCP"), "{from}");
-    let (code, _, said) = tortie(folder.path(), &["--to", "shop/dbb"]);
+    let (code, _, said) = connectivity(folder.path(), &["--to", "shop/dbb"]);
     assert!(code == 2 && said.contains("did you mean shop/db?"), "{said}");
-    let (code, _, said) = tortie(folder.path(), &["--to", "a//b"]);
+    let (code, _, said) = connectivity(folder.path(), &["--to", "a//b"]);
     assert!(code == 2 && said.contains("`a//b` names nobody"), "{said}");
 }
 
@@ -203,7 +204,7 @@ fn what_holds_for_some_pods_only_is_marked() {
 #[test]
 fn nobody_to_talk_is_said() {
     let policy = SHOP.split("---\n").last().expect("a policy");
-    let (code, out, said) = tortie(folder(policy).path(), &[]);
+    let (code, out, said) = connectivity(folder(policy).path(), &[]);
     assert!(code == 2 && out.is_empty() && said.contains("nobody to talk"), "{said}");
 }
 
@@ -288,7 +289,7 @@ any pod in web   any pod with app=db in shop  TCP `sql`
     assert_eq!(web["exposure"]["named"], serde_json::json!([{"protocol": "TCP", "name": "sql"}]));
     let csv = data(folder.path(), &["--exposure", "-o", "csv"]);
     assert!(csv.contains("any pod in web,any pod with app=db in shop,TCP,sql\n"), "{csv}");
-    let (code, _, said) = tortie(folder.path(), &["--exposure", "-o", "svg"]);
+    let (code, _, said) = connectivity(folder.path(), &["--exposure", "-o", "svg"]);
     assert!(code == 2 && said.contains("--exposure is written as"), "{said}");
 }
 

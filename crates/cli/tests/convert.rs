@@ -1,21 +1,15 @@
 //! `tortie convert`: what is written stands for what was read, and what cannot be is refused with a flow.
 
+#[path = "support/program.rs"]
+#[allow(dead_code)]
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn tortie(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tortie"))
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .env("COLUMNS", "80")
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-        .output()
-        .expect("tortie runs")
-}
+use program::{Told, tortie};
 
-fn texts(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
+fn run(arguments: &[&str]) -> Told {
+    tortie(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), arguments)
 }
 
 const EXAMPLE: &str = "examples/three-namespaces";
@@ -41,30 +35,27 @@ fn folders(policies: &str) -> (tempfile::TempDir, tempfile::TempDir) {
 
 #[test]
 fn the_example_is_the_same_in_calicos_api() {
-    let output = tortie(&["convert", "--to", "calico", "-f", EXAMPLE]);
-    let (yaml, said) = texts(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (code, yaml, said) = run(&["convert", "--to", "calico", "-f", EXAMPLE]);
+    assert_eq!(code, 0, "{said}");
     assert!(said.contains("proven"), "{said}");
     assert!(yaml.contains("# From NetworkPolicy/") && yaml.contains(".yaml:"), "{yaml}");
     assert!(yaml.contains("apiVersion: projectcalico.org/v3"), "{yaml}");
     let (before, after) = folders(&yaml);
     let paths = [&before, &after].map(|f| f.path().to_str().expect("UTF-8").to_owned());
-    let output = tortie(&["diff", &paths[0], &paths[1]]);
-    assert_eq!(output.status.code(), Some(0), "{:?}", texts(&output));
+    let (code, out, said) = run(&["diff", &paths[0], &paths[1]]);
+    assert_eq!(code, 0, "{out}{said}");
     // And back again.
-    let output = tortie(&["convert", "--to", "networkpolicy", "-f", &paths[1]]);
-    let (yaml, said) = texts(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (code, yaml, said) = run(&["convert", "--to", "networkpolicy", "-f", &paths[1]]);
+    assert_eq!(code, 0, "{said}");
     let (before, after) = folders(&yaml);
     let paths = [&before, &after].map(|f| f.path().to_str().expect("UTF-8").to_owned());
-    assert_eq!(tortie(&["diff", &paths[0], &paths[1]]).status.code(), Some(0), "{yaml}");
+    assert_eq!(run(&["diff", &paths[0], &paths[1]]).0, 0, "{yaml}");
 }
 
 #[test]
 fn what_cannot_be_said_is_refused_with_a_flow_and_both_answers() {
-    let output = tortie(&["convert", "--to", "clusternetworkpolicy", "-f", EXAMPLE]);
-    let (yaml, said) = texts(&output);
-    assert_eq!((output.status.code(), yaml.as_str()), (Some(1), ""), "{said}");
+    let (code, yaml, said) = run(&["convert", "--to", "clusternetworkpolicy", "-f", EXAMPLE]);
+    assert_eq!((code, yaml.as_str()), (1, ""), "{said}");
     for part in [" now, and would be ", "now decided by", "What cannot be said:", ".yaml:"] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -73,7 +64,7 @@ fn what_cannot_be_said_is_refused_with_a_flow_and_both_answers() {
 
 #[test]
 fn nothing_to_convert_is_no_success() {
-    let output = tortie(&["convert", "--to", "networkpolicy", "-f", EXAMPLE]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(texts(&output).1.contains("only NetworkPolicies"), "{:?}", texts(&output));
+    let (code, out, said) = run(&["convert", "--to", "networkpolicy", "-f", EXAMPLE]);
+    assert_eq!((code, out.as_str()), (2, ""), "{said}");
+    assert!(said.contains("only NetworkPolicies"), "{said}");
 }

@@ -1,12 +1,15 @@
 //! `tortie diff` as its users call it: folders, revisions, recorded connections.
 
+#[path = "support/program.rs"]
+#[allow(dead_code)]
+mod program;
 #[path = "../../revision/tests/support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use program::tortie;
 use serde_json::Value;
 use support::History;
 use tempfile::TempDir;
@@ -64,14 +67,6 @@ fn shop() -> TempDir {
         fs::write(folder.path().join(name).join("db.yaml"), policy(from)).expect("a file");
     }
     folder
-}
-
-fn tortie(at: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tortie"));
-    let command = command.args(arguments).current_dir(at).env("COLUMNS", "80").env_remove("CLICOLOR_FORCE");
-    let output = command.output().expect("tortie runs");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
 }
 
 fn lines(text: &str) -> Vec<Value> {
@@ -348,12 +343,8 @@ fn help_shows_what_works() {
 #[test]
 fn the_practical_in_calicos_api_connects_whom_the_hardened_one_does() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    let diff = |new: &str| {
-        let mut tortie = Command::new(env!("CARGO_BIN_EXE_tortie"));
-        let tortie = tortie.current_dir(&examples).args(["diff", "three-namespaces-hardened", new]);
-        let output = tortie.env("NO_COLOR", "1").output().expect("tortie runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    assert_eq!(diff("three-namespaces-calico"), (Some(0), "Nothing is opened or closed.\n".to_owned()));
-    assert_eq!(diff("three-namespaces").0, Some(1), "the other one has its traps");
+    let diff = |new: &str| tortie(&examples, &["diff", "three-namespaces-hardened", new]);
+    let (code, out, said) = diff("three-namespaces-calico");
+    assert_eq!((code, out.as_str()), (0, "Nothing is opened or closed.\n"), "{said}");
+    assert_eq!(diff("three-namespaces").0, 1, "the other one has its traps");
 }
