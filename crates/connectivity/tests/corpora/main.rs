@@ -151,13 +151,21 @@ fn judge(record: &Value) -> (usize, Vec<String>) {
     (rows, lines)
 }
 
-#[test]
-fn connection_lists_agree() {
+/// What became of a record.
+enum Outcome {
+    /// It belongs to a class that is not put to this engine.
+    Class(&'static str),
+    /// So many rows were compared, and these differ.
+    Compared(usize, Vec<String>),
+}
+
+/// Puts every record of a suite to a judge; `how` says what is compared.
+fn play(suite: &str, how: &str, judge: impl Fn(&Value) -> Outcome) {
     // Past the test harness, which keeps the output of tests that pass to itself.
     let say = |line: String| {
         let _ = writeln!(std::io::stderr(), "{line}");
     };
-    let text = match corpora::suite("npguard-connlist") {
+    let text = match corpora::suite(suite) {
         Ok(text) => text,
         Err(missing) => return say(missing),
     };
@@ -165,65 +173,44 @@ fn connection_lists_agree() {
     let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
     for line in text.lines() {
         let record: Value = serde_json::from_str(line).expect("a record is JSON");
-        if let Some(class) = foreign(&record["files"]) {
-            *classes.entry(class).or_default() += 1;
-            continue;
-        }
-        if REFUSED.iter().any(|id| record["id"] == *id) {
-            assert!(World::of(&record["files"]).is_err(), "{} is not refused", record["id"]);
-            *classes.entry("refused input").or_default() += 1;
-            continue;
-        }
-        let (compared, lines) = judge(&record);
-        rows += compared;
-        if lines.is_empty() {
-            agree += 1;
-        } else {
-            let shown: String = lines.iter().take(8).map(|l| format!("\n    {l}")).collect();
-            wrong.push(format!("{}: {} differences{shown}", record["id"], lines.len()));
+        match judge(&record) {
+            Outcome::Class(class) => *classes.entry(class).or_default() += 1,
+            Outcome::Compared(compared, lines) => {
+                rows += compared;
+                if lines.is_empty() {
+                    agree += 1;
+                } else {
+                    let shown: String = lines.iter().take(8).map(|l| format!("\n    {l}")).collect();
+                    wrong.push(format!("{}: {} differences{shown}", record["id"], lines.len()));
+                }
+            }
         }
     }
     let out: Vec<String> = classes.iter().map(|(class, n)| format!("; {n} {class}")).collect();
-    say(format!(
-        "npguard-connlist, all pairs at once: {agree} agree ({rows} rows), {} differ{}",
-        wrong.len(),
-        out.concat()
-    ));
+    say(format!("{suite}, {how}: {agree} agree ({rows} rows), {} differ{}", wrong.len(), out.concat()));
     decided(By::Engine, rows);
     assert!(wrong.is_empty(), "{} records differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
-fn differences_agree() {
-    let say = |line: String| {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    };
-    let text = match corpora::suite("npguard-diff") {
-        Ok(text) => text,
-        Err(missing) => return say(missing),
-    };
-    let (mut agree, mut rows, mut wrong) = (0, 0, Vec::new());
-    let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
-    for line in text.lines() {
-        let record: Value = serde_json::from_str(line).expect("a record is JSON");
-        match difference::judge(&record) {
-            Err(class) => *classes.entry(class).or_default() += 1,
-            Ok((compared, lines)) if lines.is_empty() => {
-                rows += compared;
-                agree += 1;
-            }
-            Ok((_, lines)) => {
-                let shown: String = lines.iter().take(8).map(|l| format!("\n    {l}")).collect();
-                wrong.push(format!("{}: {} differences{shown}", record["id"], lines.len()));
-            }
+fn connection_lists_agree() {
+    play("npguard-connlist", "all pairs at once", |record| {
+        if let Some(class) = foreign(&record["files"]) {
+            return Outcome::Class(class);
         }
-    }
-    let out: Vec<String> = classes.iter().map(|(class, n)| format!("; {n} {class}")).collect();
-    say(format!(
-        "npguard-diff, by what was opened and closed: {agree} agree ({rows} rows), {} differ{}",
-        wrong.len(),
-        out.concat()
-    ));
-    decided(By::Engine, rows);
-    assert!(wrong.is_empty(), "{} records differ:\n{}", wrong.len(), wrong.join("\n"));
+        if REFUSED.iter().any(|id| record["id"] == *id) {
+            assert!(World::of(&record["files"]).is_err(), "{} is not refused", record["id"]);
+            return Outcome::Class("refused input");
+        }
+        let (compared, lines) = judge(record);
+        Outcome::Compared(compared, lines)
+    });
+}
+
+#[test]
+fn differences_agree() {
+    play("npguard-diff", "by what was opened and closed", |record| match difference::judge(record) {
+        Err(class) => Outcome::Class(class),
+        Ok((compared, lines)) => Outcome::Compared(compared, lines),
+    });
 }
