@@ -26,19 +26,22 @@ impl Topology {
     /// # Errors
     /// [`LabError`]; then none of them exists.
     pub fn add_nodes(&mut self, specs: &[NodeSpec]) -> Result<(), LabError> {
-        for spec in specs {
-            let place = Place::Node(spec.name.clone());
-            if self.nodes.contains_key(&spec.name) {
-                return Err(exists(&place));
-            }
+        if let Some(known) = specs.iter().find(|spec| self.nodes.contains_key(&spec.name)) {
+            return Err(exists(&Place::Node(known.name.clone())));
         }
         let claims = specs.iter().map(|s| (Place::Node(s.name.clone()), s.addresses.clone()));
-        self.owners.claim(claims.collect())?;
-        let made = self.make_nodes(specs);
-        if made.is_err() {
-            self.owners.release(specs.iter().flat_map(|s| &s.addresses));
-        }
-        made
+        self.claiming(claims.collect(), |lab| lab.make_nodes(specs))
+    }
+
+    /// Makes something with addresses that nobody else may have; they are free again when that fails.
+    fn claiming(
+        &mut self,
+        claims: Vec<(Place, Vec<IpAddr>)>,
+        make: impl FnOnce(&mut Self) -> Result<(), LabError>,
+    ) -> Result<(), LabError> {
+        let addresses: Vec<IpAddr> = claims.iter().flat_map(|(_, addresses)| addresses).copied().collect();
+        self.owners.claim(claims)?;
+        make(self).inspect_err(|_| self.owners.release(&addresses))
     }
 
     fn make_nodes(&mut self, specs: &[NodeSpec]) -> Result<(), LabError> {
@@ -86,18 +89,11 @@ impl Topology {
     /// # Errors
     /// [`LabError`]; then none of them exists.
     pub fn add_outside(&mut self, specs: &[OutsideSpec]) -> Result<(), LabError> {
-        for spec in specs {
-            if self.outside.contains_key(&spec.name) {
-                return Err(exists(&Place::Outside(spec.name.clone())));
-            }
+        if let Some(known) = specs.iter().find(|spec| self.outside.contains_key(&spec.name)) {
+            return Err(exists(&Place::Outside(known.name.clone())));
         }
         let claims = specs.iter().map(|s| (Place::Outside(s.name.clone()), s.addresses.clone()));
-        self.owners.claim(claims.collect())?;
-        let made = self.make_outside(specs);
-        if made.is_err() {
-            self.owners.release(specs.iter().flat_map(|s| &s.addresses));
-        }
-        made
+        self.claiming(claims.collect(), |lab| lab.make_outside(specs))
     }
 
     fn make_outside(&mut self, specs: &[OutsideSpec]) -> Result<(), LabError> {
