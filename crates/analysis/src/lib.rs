@@ -6,6 +6,7 @@
 //! [`ingress`] finds the ways by which requests from outside reach pods.
 //! [`observation`] is what a probe was expected to say and what it said.
 //! [`passage`] asks the plans of all nodes on the way.
+//! [`preview`] is what a cluster would hold if all that is staged in it were enforced.
 //! [`question`] turns a cell of a case into packets.
 //! [`rehearsal`] plays a case without packets.
 //! [`snapshot`] is the cluster of some manifests, as far as files tell.
@@ -21,6 +22,7 @@ pub mod edit;
 pub mod ingress;
 pub mod observation;
 pub mod passage;
+pub mod preview;
 pub mod question;
 pub mod rehearsal;
 pub mod snapshot;

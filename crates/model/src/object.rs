@@ -160,6 +160,23 @@ impl Kind {
                 | Self::BaselineAdminNetworkPolicy
         )
     }
+
+    /// What a staged policy is once it is enforced; every other kind is what it is.
+    #[must_use]
+    pub const fn enforced(self) -> Self {
+        match self {
+            Self::StagedNetworkPolicy => Self::CalicoNetworkPolicy,
+            Self::StagedGlobalNetworkPolicy => Self::GlobalNetworkPolicy,
+            Self::StagedKubernetesNetworkPolicy => Self::NetworkPolicy,
+            other => other,
+        }
+    }
+
+    /// As what a policy is staged; `None` for kinds that nothing stages.
+    #[must_use]
+    pub fn staged(self) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| *kind != self && kind.enforced() == self)
+    }
 }
 
 impl std::fmt::Display for Kind {
@@ -190,6 +207,18 @@ impl ObjectRef {
     #[must_use]
     pub fn cluster(kind: Kind, name: &str) -> Self {
         Self { kind, namespace: None, name: name.into() }
+    }
+
+    /// Whether it is a NetworkPolicy of Kubernetes, or is staged to be one.
+    #[must_use]
+    pub fn is_network_policy(&self) -> bool {
+        self.kind.enforced() == Kind::NetworkPolicy
+    }
+
+    /// The policy that a staged one is about; every other object is itself.
+    #[must_use]
+    pub fn enforced(&self) -> Self {
+        Self { kind: self.kind.enforced(), ..self.clone() }
     }
 
     /// Its namespace, or the empty string.
@@ -262,6 +291,22 @@ pub struct Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn staged_kinds_are_about_others() {
+        let pairs: Vec<_> = Kind::ALL.iter().filter_map(|k| Some((k.as_str(), k.staged()?.as_str()))).collect();
+        assert_eq!(
+            pairs,
+            [
+                ("NetworkPolicy", "StagedKubernetesNetworkPolicy"),
+                ("CalicoNetworkPolicy", "StagedNetworkPolicy"),
+                ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"),
+            ]
+        );
+        let staged = ObjectRef::namespaced(Kind::StagedKubernetesNetworkPolicy, "shop", "db");
+        assert_eq!(staged.enforced(), ObjectRef::namespaced(Kind::NetworkPolicy, "shop", "db"));
+        assert!(staged.is_network_policy());
+    }
 
     #[test]
     fn kinds_are_found_by_version_and_name() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use roaring::RoaringBitmap;
-use tortie_model::{Direction, Kind, ObjectRef, Protocol};
+use tortie_model::{Direction, ObjectRef, Protocol};
 use tortie_persistent::Map;
 use tortie_policy::{
     Action, By, NamedPort, NamedPorts, Names, Outcome, Peer, Peers, Position, Regions, RuleRef, Stack, Verdict,
@@ -164,7 +164,7 @@ impl Table {
             passed: Vec::new(),
             logged: Vec::new(),
             isolating: open.isolating.clone(),
-            spares_hairpin: open.isolating.iter().all(|p| p.kind == Kind::NetworkPolicy),
+            spares_hairpin: open.isolating.iter().all(ObjectRef::is_network_policy),
         };
         let path = shared.paths.hold(path, open.key.stack.versions().collect(), &mut shared.numbers);
         let column = Arc::new(Column::uniform(path));

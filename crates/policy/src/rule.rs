@@ -84,9 +84,10 @@ impl Policy {
     }
 }
 
-/// What Calico calls a kind where it sorts policies (`libcalico-go/lib/backend/model/policy.go`).
+/// What Calico calls a kind where it sorts policies (`libcalico-go/lib/backend/model/policy.go`). One that is staged
+/// stands where it would.
 fn calico_kind(kind: Kind) -> &'static str {
-    match kind {
+    match kind.enforced() {
         Kind::NetworkPolicy => "KubernetesNetworkPolicy",
         Kind::ClusterNetworkPolicy => "KubernetesClusterNetworkPolicy",
         other => other.written(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use tortie_model::{Direction, Kind, ObjectRef};
+use tortie_model::{Direction, ObjectRef};
 
 use crate::ports::{Asked, EPHEMERAL_PORT, Names};
 use crate::regions::Regions;
@@ -196,11 +196,10 @@ impl Stack {
     /// block itself", every other policy is evaluated.
     #[must_use]
     pub fn spares_itself(&self, outcome: &Outcome) -> bool {
-        let is_network_policy = |object: &ObjectRef| object.kind == Kind::NetworkPolicy;
         outcome.verdict == Verdict::Deny
             && match outcome.by {
-                By::Rule(position) => self.rule_ref(position).is_some_and(|rule| is_network_policy(&rule.policy)),
-                By::EndOfTier(tier) => self.tiers[tier].policies.iter().all(|p| is_network_policy(&p.object)),
+                By::Rule(position) => self.rule_ref(position).is_some_and(|rule| rule.policy.is_network_policy()),
+                By::EndOfTier(tier) => self.tiers[tier].policies.iter().all(|p| p.object.is_network_policy()),
                 By::Profile => false,
             }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{ContainerPort, Direction, Kind, Labels, Pod};
+use tortie_model::{ContainerPort, Direction, Labels, Pod};
 use tortie_plan::{PodInterface, Problem};
 use tortie_policy::{Asked, Names, Outcome, Peer, Policy, Position, Regions, Side, Stack, Verdict};
 use tortie_ruleset::lift::Cuts;
@@ -109,7 +109,7 @@ impl Endpoints {
                     }
                     let itself = self.at(*peer) == Some(n);
                     if endpoint.closed[at] {
-                        let spared = itself && stack.policies().all(|p| p.object.kind == Kind::NetworkPolicy);
+                        let spared = itself && stack.policies().all(|p| p.object.is_network_policy());
                         return if spared { Half::Whole } else { Half::Closed };
                     }
                     let ends = match direction {

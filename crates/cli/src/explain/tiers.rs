@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use tortie_analysis::view::View;
-use tortie_model::Kind;
 use tortie_policy::{Action, By, DEFAULT_TIER, EndAction, Half, Position, Stack};
 
 use super::flow::place;
@@ -12,7 +11,7 @@ use crate::terminal::{STRONG, styled};
 
 /// Whether it helps to tell of tiers: NetworkPolicies alone are in one, and need not know.
 pub(super) fn matter(stack: &Stack) -> bool {
-    let plain = |policy: &std::sync::Arc<tortie_policy::Policy>| policy.object.kind == Kind::NetworkPolicy;
+    let plain = |policy: &std::sync::Arc<tortie_policy::Policy>| policy.object.is_network_policy();
     stack.tiers().iter().any(|tier| *tier.name != *DEFAULT_TIER) || !stack.policies().all(plain)
 }
 

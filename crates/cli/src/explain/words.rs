@@ -49,7 +49,7 @@ pub(crate) fn ungoverned(end: &End, side: &Side, direction: tortie_model::Direct
 pub(crate) fn near_miss(half: &Half, miss: &NearMiss, peer: &Side) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some((at, why)) = &miss.peer {
-        let field = match miss.rule.policy.kind {
+        let field = match miss.rule.policy.kind.enforced() {
             // One end, whatever is asked of it.
             Kind::CalicoNetworkPolicy | Kind::GlobalNetworkPolicy => match miss.rule.direction {
                 Direction::Ingress => "source".to_owned(),
