@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tortie_manifest::ObjectSet;
+use tortie_manifest::{Diagnostic, ObjectSet, Store};
 use tortie_model::calico::{Staged, StagedAction, StagedPolicy};
 use tortie_model::{Object, ObjectRef};
 use tortie_policy::{Delta, Index, Policy, calico_policy, network_policy};
@@ -112,6 +112,27 @@ impl Preview {
     pub fn change_of(&self, policy: &ObjectRef) -> Option<&Change> {
         let enforced = policy.enforced();
         self.changes.iter().find(|change| change.enforced() == enforced)
+    }
+
+    /// What should be said of a preview: what of it does nothing.
+    #[must_use]
+    pub fn notes(&self, store: &Store) -> Vec<Diagnostic> {
+        let note = |change: &Change| {
+            let Change { staged, effect, .. } = change;
+            let (id, message) = match effect {
+                Effect::Added | Effect::Replaced | Effect::Deleted => return None,
+                Effect::Missing => {
+                    ("staged-missing", format!("{staged} would delete {}, which is not there", change.enforced()))
+                }
+                Effect::Ignored => ("staged-ignored", format!("{staged} says Ignore: it is left out of the preview")),
+            };
+            let note = Diagnostic::note(id, message).about(staged.clone());
+            Some(match store.origin(staged) {
+                Some(origin) => note.at(origin.place("/spec/stagedAction")),
+                None => note,
+            })
+        };
+        self.changes.iter().filter_map(note).collect()
     }
 
     /// What changes for policy. Removals come first.

@@ -12,6 +12,7 @@ use tortie_policy::{Index, PodKey, RuleRef};
 
 use crate::deltas::World;
 use crate::edit::Population;
+use crate::preview::Preview;
 use crate::view::View;
 
 /// Objects, where they were read, and the engine's view of them.
@@ -39,6 +40,24 @@ impl Snapshot {
             objects.services.iter().enumerate().map(|(i, s)| (PodKey::new(&s.meta.namespace, &s.meta.name), i));
         let services = services.collect();
         Self { store, objects, index, services, population: OnceLock::new() }
+    }
+
+    /// What is staged in it.
+    #[must_use]
+    pub fn preview(&self) -> Preview {
+        Preview::of(&self.objects)
+    }
+
+    /// The same objects, with the engine's view of what they would be if all that a preview has were done.
+    #[must_use]
+    pub fn previewed(&self, preview: &Preview) -> Self {
+        Self {
+            store: self.store.clone(),
+            objects: self.objects.clone(),
+            index: preview.index(&self.index),
+            services: self.services.clone(),
+            population: OnceLock::new(),
+        }
     }
 
     /// The pods in classes, made when they are first asked for.

@@ -109,6 +109,7 @@ Examples:
   tortie explain -f examples/three-namespaces dev/dev1 prod/prod1 80
   tortie explain -f . web/Deployment/front postgres.db 5432
   tortie explain -f . shop/cart 203.0.113.9 53/UDP -o json
+  tortie explain -f . shop/cart shop/db 5432 --staged   and once staged policies are enforced
   tortie explain -f . --batch - < flows.jsonl
 
 --batch reads lines such as {\"from\":\"ns/pod\",\"to\":\"10.0.0.7\",\"proto\":\"TCP\",\"port\":80}, with \"sport\", \
@@ -128,6 +129,9 @@ pub(crate) struct Explain {
     /// Answer flows in bulk: JSON lines from a file, or `-` for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "port"])]
     pub(crate) batch: Option<String>,
+    /// Say also what would be if all that is staged were enforced
+    #[arg(long, conflicts_with = "batch")]
+    pub(crate) staged: bool,
     /// How the answer is written
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
     pub(crate) output: Format,

@@ -1,11 +1,12 @@
 //! Manifests that a command reads.
 
-use tortie_manifest::{Diagnostic, Disk, Expansion, LoadOptions, Loaded, load};
+use tortie_manifest::{Diagnostic, Disk, Expansion, LoadOptions, Loaded, STAGED_NOTE, load};
 
 use crate::arguments::Manifests;
 use crate::failure::Failure;
 use crate::progress::during;
 use crate::terminal;
+use tortie_analysis::preview::Preview;
 use tortie_analysis::snapshot::Snapshot;
 
 /// What is told of it while it goes on.
@@ -27,6 +28,30 @@ pub(crate) fn cluster(manifests: &Manifests, replicas: u32) -> Result<Snapshot, 
     let snapshot = trusted(&loaded, replicas)?;
     say_all(&snapshot.objects.notes());
     Ok(snapshot)
+}
+
+/// The same, and the cluster in which all that is staged in it was done.
+///
+/// # Errors
+/// As [`cluster`].
+pub(crate) fn staged(manifests: &Manifests, replicas: u32) -> Result<(Snapshot, Snapshot), Failure> {
+    let loaded = read(manifests);
+    say_all(news(&loaded));
+    let snapshot = trusted(&loaded, replicas)?;
+    say_all(snapshot.objects.notes().iter().filter(|note| note.id != STAGED_NOTE));
+    let preview = preview(&snapshot, "the manifests");
+    let previewed = snapshot.previewed(&preview);
+    Ok((snapshot, previewed))
+}
+
+/// What is staged in a cluster, which is called so; says what of it does nothing.
+pub(crate) fn preview(snapshot: &Snapshot, called: &str) -> Preview {
+    let preview = snapshot.preview();
+    if preview.is_empty() {
+        terminal::say(format_args!("note: nothing is staged in {called}"));
+    }
+    say_all(&preview.notes(&snapshot.store));
+    preview
 }
 
 /// What is to be said of what was read. That cases lie among the manifests is no news to these commands.

@@ -337,7 +337,7 @@ fn help_shows_what_works() {
             runs += 1;
         }
     }
-    assert_eq!(runs, 8);
+    assert_eq!(runs, 9);
 }
 
 #[test]

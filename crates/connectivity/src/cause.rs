@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tortie_model::{Direction, ObjectRef};
-use tortie_policy::{By, Index, Outcome, Regions, Stack, TierStack, Verdict};
+use tortie_policy::{By, Index, Outcome, Policy, Regions, Stack, TierStack, Verdict};
 
 use crate::connectivity::{Connectivity, Decision};
 use crate::subject::Name;
@@ -160,18 +160,18 @@ impl Judge<'_> {
 
     /// What became of a policy; nothing when both clusters have it alike.
     fn fate(&self, policy: &ObjectRef) -> Option<Fate> {
-        let [before, after] = self.clusters.map(Connectivity::index).map(|index: &Index| index.policy(policy));
+        let [before, after] = self.clusters.map(|cluster| namesake(cluster.index(), policy));
         match (before, after) {
             (None, _) => Some(Fate::Added),
             (_, None) => Some(Fate::Removed),
-            (Some(a), Some(b)) => (a != b).then_some(Fate::Changed),
+            (Some(a), Some(b)) => (!alike(a, b)).then_some(Fate::Changed),
         }
     }
 
     /// What it can be where no policy that decided differs.
     fn otherwise(&self) -> Cause {
         let policies = |stack: Option<&Stack>| -> Vec<_> {
-            stack.into_iter().flat_map(Stack::policies).map(|p| p.object.clone()).collect()
+            stack.into_iter().flat_map(Stack::policies).map(|p| p.object.enforced()).collect()
         };
         let (old, new) = (policies(self.before.stack), policies(self.after.stack));
         let [sender, receiver] = self.names;
@@ -192,6 +192,19 @@ impl Judge<'_> {
         }
         Cause::End(other.clone())
     }
+}
+
+/// The policy of that name; one that is staged is the same as the enforced one that it is about.
+fn namesake<'i>(index: &'i Index, policy: &ObjectRef) -> Option<&'i Policy> {
+    let enforced = || policy.enforced();
+    let staged = || Some(ObjectRef { kind: policy.kind.staged()?, ..policy.clone() });
+    let found = index.policy(policy).or_else(|| index.policy(&enforced())).or_else(|| index.policy(&staged()?));
+    found.map(|policy| &**policy)
+}
+
+/// Whether two policies say the same, whatever they are called.
+fn alike(a: &Policy, b: &Policy) -> bool {
+    a == b || (a.object != b.object && *a == Policy { object: a.object.clone(), ..b.clone() })
 }
 
 /// Whether a stack has a tier of this name that ends as this one does.

@@ -25,7 +25,7 @@ pub use diagnostic::{Diagnostic, DiagnosticLine, Severity};
 pub use document::{Origin, SourceMap};
 pub use files::{Disk, Entry, Files, Memory};
 pub use load::{LoadOptions, Loaded, LoadedObject, load};
-pub use objectset::{Expansion, ObjectSet};
+pub use objectset::{Expansion, ObjectSet, STAGED_NOTE};
 pub use source::{Place, SourceFile};
 pub use store::{Store, StoreError};
 pub use validation::{Cause, Reason, Refusal};

@@ -74,6 +74,9 @@ pub struct ObjectSet {
     pub cluster_policies: Vec<Arc<ClusterPolicy>>,
 }
 
+/// The note that staged policies decide nothing.
+pub const STAGED_NOTE: &str = "staged-policy";
+
 /// Namespaces that every cluster has.
 const ALWAYS: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -242,8 +245,7 @@ impl ObjectSet {
             let namespace = |meta: &Meta| (!meta.namespace.is_empty()).then(|| Arc::clone(&meta.namespace));
             metas.map(|meta| ObjectRef { kind, namespace: namespace(meta), name: Arc::clone(&meta.name) }).collect()
         };
-        let staged: Vec<ObjectRef> = self.staged.iter().map(|s| Object::Staged(Arc::clone(s)).reference()).collect();
-        out.extend(aside("staged-policy", &staged, "is there to be tried out: nothing is decided by it"));
+        out.extend(self.staged_note());
         let hosts = objects(Kind::HostEndpoint, &mut self.host_endpoints.iter().map(|h| &h.meta));
         out.extend(aside("host-endpoint", &hosts, "is about packets of a node itself, which are not decided yet"));
         let profiles = objects(Kind::Profile, &mut self.profiles.iter().map(|p| &p.meta));
@@ -264,6 +266,16 @@ impl ObjectSet {
             "asks for HTTP requests, which no kernel sees: without that its rule holds",
         ));
         out
+    }
+
+    fn staged_note(&self) -> Option<Diagnostic> {
+        const PREVIEW: &str = "`tortie diff --staged` says what that would change";
+        let first = Object::Staged(Arc::clone(self.staged.first()?)).reference();
+        let message = match self.staged.len() {
+            1 => format!("{first} decides nothing until it is enforced; {PREVIEW}"),
+            n => format!("{n} staged policies decide nothing until they are enforced; {PREVIEW}"),
+        };
+        Some(Diagnostic::note(STAGED_NOTE, message).about(first))
     }
 
     fn implied_namespace_notes(&self) -> Vec<Diagnostic> {

@@ -8,6 +8,9 @@ use clap::{Args, ValueEnum};
 /// a tag, a commit, `HEAD~2`; `A..B` names two at once, and `A...B` begins where B left A. With a revision alone, NEW is the
 /// working tree. Exits with 1 when anything is opened or closed (see --fail-on).
 ///
+/// With --staged, NEW is taken with all staged policies of Calico enforced, which replace and delete others as they say.
+/// Without OLD, that is compared with the same manifests as they are.
+///
 /// With --flows, recorded connections are put to both instead: which of them would be newly denied, or newly allowed,
 /// and why. Without OLD, what the record says of a connection counts as before.
 #[derive(Debug, Args)]
@@ -18,13 +21,14 @@ Examples:
   tortie diff HEAD -f k8s/                             what is not committed yet
   tortie diff origin/main...HEAD -f k8s/ -o markdown   for a comment at a pull request
   tortie diff main -f k8s/ --fail-on opened
+  tortie diff --staged -f k8s/                         what enforcing staged policies would change
   tortie diff -f k8s/ --flows recorded.jsonl           what breaks
 
 Markdown begins with `<!-- tortie diff -->` (`<!-- tortie diff flows -->` with --flows), by which a comment can be found \
 again and replaced. JSON is a line a pair:
 {\"src\",\"dst\",\"opened\":{\"TCP\":[[80,80]]},\"closed\":{},\"before\":{},\"after\":{},\"opened_by\":[{\"kind\",\"namespace\",\"name\",\
 \"fate\":\"added|removed|changed\",\"direction\",\"rule\",\"revision\",\"file\",\"line\"}],\"closed_by\":[]}; a cause that is no policy \
-has `what` and `who` instead. With --flows it is a line a connection: {\"from\",\"to\",\"traffic\",\"count\",\"change\":\"denied|allowed\",\
+has `what` and `who` instead, and one that is staged has `staged`, the object that stages it. With --flows it is a line a connection: {\"from\",\"to\",\"traffic\",\"count\",\"change\":\"denied|allowed\",\
 \"before\":{},\"after\":{}}.")]
 pub(crate) struct Diff {
     /// What was: a file or folder, or a revision
@@ -39,6 +43,9 @@ pub(crate) struct Diff {
     /// Namespace of objects that say none
     #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
     pub(crate) namespace: String,
+    /// Take NEW with all that is staged in it enforced
+    #[arg(long)]
+    pub(crate) staged: bool,
     /// Recorded connections, or `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) flows: Option<String>,

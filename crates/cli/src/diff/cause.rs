@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tortie_analysis::preview::{Change, Effect};
 use tortie_connectivity::{Cause, Fate};
 use tortie_manifest::Place;
 use tortie_model::{Direction, ObjectRef};
@@ -22,8 +23,8 @@ pub(super) struct Sides<'s> {
 pub(super) struct Told {
     /// A sentence.
     pub(super) words: String,
-    /// `main:k8s/db.yaml:12`.
-    pub(super) place: Option<String>,
+    /// `main:k8s/db.yaml:12`; first that of what did it.
+    pub(super) places: Vec<String>,
 }
 
 /// A cause as programs read it.
@@ -31,7 +32,7 @@ pub(super) struct Told {
 #[serde(untagged)]
 pub(crate) enum CauseLine {
     /// A policy, or a rule of it.
-    Policy(PolicyLine),
+    Policy(Box<PolicyLine>),
     /// Something else.
     Other(OtherLine),
 }
@@ -57,6 +58,31 @@ pub(crate) struct PolicyLine {
     file: Option<String>,
     /// Line in it, from 1.
     line: Option<usize>,
+    /// The object that stages this, where the cluster is that in which all that is staged was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staged: Option<StagedLine>,
+}
+
+/// The object that adds, replaces or deletes a policy.
+#[derive(Serialize, JsonSchema)]
+struct StagedLine {
+    /// Its kind; namespace and name are those of the policy.
+    kind: String,
+    /// What it does.
+    effect: EffectLine,
+    /// The file in which it is.
+    file: Option<String>,
+    /// Line in it, from 1.
+    line: Option<usize>,
+}
+
+/// What a staged policy does.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum EffectLine {
+    Adds,
+    Replaces,
+    Deletes,
 }
 
 /// What became of a policy.
@@ -85,35 +111,29 @@ pub(crate) enum OtherLine {
 impl<'s> Sides<'s> {
     /// A cause in a sentence.
     pub(super) fn told(&self, turn: Turn, cause: &Cause) -> Told {
-        let (words, found) = match cause {
+        let words = match cause {
             Cause::Policy { policy, fate, direction, rule } => {
-                let rule = rule.map(|index| RuleRef { policy: policy.clone(), direction: *direction, index });
-                let place = self.place(turn, *fate, policy, rule.as_ref());
-                (policy_words(turn, policy, *fate, *direction, rule.as_ref()), place)
+                let blamed = self.blamed(turn, policy, *fate, *direction, *rule);
+                return Told { words: blamed.words(turn, *fate, *direction), places: blamed.places() };
             }
-            Cause::Tiers(direction) => {
-                (format!("the tiers of {direction} policies are others, or in another order"), None)
-            }
-            Cause::End(name) => (
-                format!(
-                    "{} has other labels, other named ports, or another address, or its namespace has other labels",
-                    names::name(name)
-                ),
-                None,
+            Cause::Tiers(direction) => format!("the tiers of {direction} policies are others, or in another order"),
+            Cause::End(name) => format!(
+                "{} has other labels, other named ports, or another address, or its namespace has other labels",
+                names::name(name)
             ),
-            Cause::New(name) => (format!("{} is new", names::name(name)), None),
-            Cause::Gone(name) => (format!("{} is gone", names::name(name)), None),
+            Cause::New(name) => format!("{} is new", names::name(name)),
+            Cause::Gone(name) => format!("{} is gone", names::name(name)),
         };
-        Told { words, place: found.map(|(side, place)| side.place(&place)) }
+        Told { words, places: Vec::new() }
     }
 
     /// A cause for programs.
     pub(super) fn line(&self, turn: Turn, cause: &Cause) -> CauseLine {
         match cause {
             Cause::Policy { policy, fate, direction, rule } => {
-                let named = rule.map(|index| RuleRef { policy: policy.clone(), direction: *direction, index });
-                let found = self.place(turn, *fate, policy, named.as_ref());
-                CauseLine::Policy(PolicyLine {
+                let blamed = self.blamed(turn, policy, *fate, *direction, *rule);
+                let found = blamed.place();
+                CauseLine::Policy(Box::new(PolicyLine {
                     kind: policy.kind.to_string(),
                     namespace: policy.namespace.as_ref().map(ToString::to_string),
                     name: policy.name.to_string(),
@@ -124,10 +144,11 @@ impl<'s> Sides<'s> {
                     },
                     direction: direction.to_string(),
                     rule: *rule,
-                    revision: found.as_ref().and_then(|(side, _)| side.revision.clone()),
-                    file: found.as_ref().map(|(_, place)| place.file.name().to_string()),
-                    line: found.as_ref().map(|(_, place)| place.line()),
-                })
+                    revision: found.as_ref().and_then(|_| blamed.side.revision.clone()),
+                    file: found.as_ref().map(|place| place.file.name().to_string()),
+                    line: found.as_ref().map(Place::line),
+                    staged: blamed.staged_line(),
+                }))
             }
             Cause::Tiers(direction) => CauseLine::Other(OtherLine::Tiers { direction: direction.to_string() }),
             Cause::End(name) => CauseLine::Other(OtherLine::Changed { who: names::name(name) }),
@@ -136,60 +157,138 @@ impl<'s> Sides<'s> {
         }
     }
 
-    /// Where the policy, or its rule that decides, is written.
-    fn place(&self, turn: Turn, fate: Fate, policy: &ObjectRef, rule: Option<&RuleRef>) -> Option<(&'s Side, Place)> {
+    fn blamed<'b>(
+        &self,
+        turn: Turn,
+        policy: &'b ObjectRef,
+        fate: Fate,
+        direction: Direction,
+        rule: Option<usize>,
+    ) -> Blamed<'b>
+    where
+        's: 'b,
+    {
+        let rule = rule.map(|index| RuleRef { policy: policy.clone(), direction, index });
         let side = match fate {
             Fate::Added => self.new,
             Fate::Removed => self.old,
-            Fate::Changed => self.deciding(turn, rule),
+            Fate::Changed => self.deciding(turn, rule.as_ref()),
         };
-        let snapshot = &side.snapshot;
-        let place = match rule {
-            Some(rule) => snapshot.place_of_rule(rule),
-            None => snapshot.place_of(policy),
-        };
-        Some((side, place?))
+        let change = self.new.preview.as_ref().and_then(|preview| preview.change_of(policy));
+        // One of these names can also have changed by itself, where OLD is another revision.
+        let staged = change.filter(|change| change.staged == *policy || change.gone().as_ref() == Some(policy));
+        let staged = staged.map(|change| Staged { change, side: self.new });
+        Blamed { policy, rule, side, is_new: std::ptr::eq(side, self.new), staged }
     }
 
     /// The cluster whose rule decides. What is closed was allowed by a rule of the old policy, or is denied by one of
     /// the new; what is opened, the other way round.
     fn deciding(&self, turn: Turn, rule: Option<&RuleRef>) -> &'s Side {
-        let allows = |side: &Side| {
-            let rule = rule?;
-            let policy = side.snapshot.index.policy(&rule.policy)?;
-            Some(policy.rules(rule.direction)?.get(rule.index)?.action == Action::Allow)
-        };
         let (first, second) = match turn {
             Turn::Opened => (self.new, self.old),
             Turn::Closed => (self.old, self.new),
         };
         match rule {
             None => self.new,
-            Some(_) if allows(first) == Some(true) => first,
+            Some(rule) if action(first, rule) == Some(Action::Allow) => first,
             Some(_) => second,
         }
     }
 }
 
-fn policy_words(turn: Turn, policy: &ObjectRef, fate: Fate, direction: Direction, rule: Option<&RuleRef>) -> String {
-    let rule = rule.map(|rule| format!("{}[{}]", rule.direction, rule.index));
-    let begins = match fate {
-        Fate::Added => format!("{policy} is new: "),
-        Fate::Removed => format!("{policy} is gone: "),
-        Fate::Changed => format!("{policy} changed: "),
-    };
-    let what = match (turn, fate, rule) {
-        (Turn::Opened, Fate::Added, Some(rule)) => format!("its {rule} allows this"),
-        (Turn::Opened, Fate::Changed, Some(rule)) => format!("its {rule} allows this now"),
-        (Turn::Opened, Fate::Removed, Some(rule)) => format!("its {rule} denied this"),
-        (Turn::Closed, Fate::Added, Some(rule)) => format!("its {rule} denies this"),
-        (Turn::Closed, Fate::Changed | Fate::Removed, Some(rule)) => format!("its {rule} allowed this"),
-        (Turn::Closed, Fate::Added, None) => format!("it governs {direction}, and no rule allows this"),
-        (Turn::Closed, Fate::Changed | Fate::Removed, None) => {
-            format!("it governs {direction} now, and no rule allows this")
+/// What a rule of a cluster does.
+fn action(side: &Side, rule: &RuleRef) -> Option<Action> {
+    let policy = side.snapshot.index.policy(&rule.policy)?;
+    policy.rules(rule.direction)?.iter().find(|r| r.written == rule.index).map(|r| r.action)
+}
+
+/// A policy that did it, in the cluster in which it, or its rule, decides.
+struct Blamed<'b> {
+    policy: &'b ObjectRef,
+    rule: Option<RuleRef>,
+    side: &'b Side,
+    is_new: bool,
+    staged: Option<Staged<'b>>,
+}
+
+/// What is staged of a policy.
+struct Staged<'b> {
+    change: &'b Change,
+    side: &'b Side,
+}
+
+impl Staged<'_> {
+    /// Where it is written.
+    fn place(&self) -> Option<Place> {
+        self.side.snapshot.place_of(&self.change.staged)
+    }
+}
+
+impl Blamed<'_> {
+    /// Where the policy, or its rule that decides, is written.
+    fn place(&self) -> Option<Place> {
+        match &self.rule {
+            Some(rule) => self.side.snapshot.place_of_rule(rule),
+            None => self.side.snapshot.place_of(self.policy),
         }
-        (Turn::Opened, Fate::Added | Fate::Changed, None) => format!("it does not govern {direction} any more"),
-        (Turn::Opened, Fate::Removed, None) => format!("it governed {direction}, and no rule allowed this"),
-    };
-    begins + &what
+    }
+
+    /// The same for people; what is enforced comes after what is staged in its place.
+    fn places(&self) -> Vec<String> {
+        let staged = self.staged.as_ref().filter(|staged| staged.change.staged != *self.policy);
+        let staged = staged.and_then(|staged| Some(staged.side.place(&staged.place()?)));
+        staged.into_iter().chain(self.place().map(|place| self.side.place(&place))).collect()
+    }
+
+    fn words(&self, turn: Turn, fate: Fate, direction: Direction) -> String {
+        let policy = self.policy;
+        let begins = match (&self.staged, fate) {
+            (Some(Staged { change, .. }), _) => match change.effect {
+                Effect::Replaced => format!("{} replaces {}", change.staged, change.enforced()),
+                Effect::Deleted => format!("{} deletes {}", change.staged, change.enforced()),
+                Effect::Added | Effect::Missing | Effect::Ignored => format!("{} is staged", change.staged),
+            },
+            (None, Fate::Added) => format!("{policy} is new"),
+            (None, Fate::Removed) => format!("{policy} is gone"),
+            (None, Fate::Changed) => format!("{policy} changed"),
+        };
+        let Some(rule) = &self.rule else {
+            let what = match (turn, fate) {
+                (Turn::Closed, Fate::Added) => format!("it governs {direction}, and no rule allows this"),
+                (Turn::Closed, _) => format!("it governs {direction} now, and no rule allows this"),
+                (Turn::Opened, Fate::Removed) => format!("it governed {direction}, and no rule allowed this"),
+                (Turn::Opened, _) => format!("it does not govern {direction} any more"),
+            };
+            return format!("{begins}: {what}");
+        };
+        let what = match (action(self.side, rule), turn, self.is_new) {
+            (Some(Action::Pass | Action::Log), _, true) => "passes this on",
+            (Some(Action::Pass | Action::Log), _, false) => "passed this on",
+            (_, Turn::Opened, true) => "allows this",
+            (_, Turn::Opened, false) => "denied this",
+            (_, Turn::Closed, true) => "denies this",
+            (_, Turn::Closed, false) => "allowed this",
+        };
+        let now = if fate == Fate::Changed && self.is_new { " now" } else { "" };
+        // Of two policies of one name, it is the one before whose rule it was.
+        let whose = if self.staged.is_some() && !self.is_new { ", whose" } else { ": its" };
+        format!("{begins}{whose} {}[{}] {what}{now}", rule.direction, rule.index)
+    }
+
+    fn staged_line(&self) -> Option<StagedLine> {
+        let staged = self.staged.as_ref()?;
+        let place = staged.place();
+        let effect = match staged.change.effect {
+            Effect::Added => EffectLine::Adds,
+            Effect::Replaced => EffectLine::Replaces,
+            Effect::Deleted => EffectLine::Deletes,
+            Effect::Missing | Effect::Ignored => return None,
+        };
+        Some(StagedLine {
+            kind: staged.change.staged.kind.to_string(),
+            effect,
+            file: place.as_ref().map(|place| place.file.name().to_string()),
+            line: place.as_ref().map(Place::line),
+        })
+    }
 }

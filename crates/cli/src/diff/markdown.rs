@@ -36,8 +36,9 @@ pub(super) fn draw(sides: Sides<'_>, groups: &[Group], names: &Names) -> String 
         for group in of_turn {
             out.push('\n');
             for told in few_causes(group.causes.iter().map(|cause| sides.told(turn, cause)).collect()) {
-                let place = told.place.map(|place| format!(" ({})", code(&place))).unwrap_or_default();
-                let _ = writeln!(out, "- {}{place}", escaped(&told.words));
+                let places: Vec<String> = told.places.iter().map(|place| code(place)).collect();
+                let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join(", ")) };
+                let _ = writeln!(out, "- {}{places}", escaped(&told.words));
             }
             out.push_str("\n| From | To | Packets |\n| --- | --- | --- |\n");
             for row in group.rows.iter().take(MOST_ROWS) {

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use tortie_analysis::preview::Preview;
 use tortie_analysis::snapshot::Snapshot;
-use tortie_manifest::{Diagnostic, Disk, Files, LoadOptions, Loaded, Place, load};
+use tortie_manifest::{Diagnostic, Disk, Files, LoadOptions, Loaded, Place, STAGED_NOTE, load};
 use tortie_revision::{Repository, Tree};
 
 use super::arguments::Diff;
@@ -20,6 +21,8 @@ pub(crate) struct Side {
     pub(crate) name: String,
     /// The cluster.
     pub(crate) snapshot: Snapshot,
+    /// What is staged in it, where the cluster is the one in which that was done.
+    pub(crate) preview: Option<Preview>,
 }
 
 impl Side {
@@ -27,6 +30,17 @@ impl Side {
     pub(crate) fn place(&self, place: &Place) -> String {
         let revision = self.revision.as_ref().map_or_else(String::new, |revision| format!("{revision}:"));
         format!("{revision}{}:{}", place.file.name(), place.line())
+    }
+
+    /// The same with all that is staged in it enforced.
+    fn previewed(&self) -> Self {
+        let preview = input::preview(&self.snapshot, &self.name);
+        Self {
+            revision: self.revision.clone(),
+            name: format!("{} with all that is staged", self.name),
+            snapshot: self.snapshot.previewed(&preview),
+            preview: Some(preview),
+        }
     }
 }
 
@@ -92,6 +106,10 @@ pub(super) fn read(arguments: &Diff) -> Result<(Option<Side>, Side), Failure> {
     if empty(&new) && old.as_ref().is_none_or(empty) {
         return Err(Failure::message("nothing to read: there are no objects in either"));
     }
+    if arguments.staged {
+        let previewed = new.previewed();
+        return Ok((Some(old.unwrap_or(new)), previewed));
+    }
     Ok((old, new))
 }
 
@@ -117,6 +135,10 @@ fn sources(arguments: &Diff) -> Result<(Option<Source>, Source), Failure> {
         Ok(Source::Revision(Box::new(repository()?.tree(text).map_err(Failure::message)?)))
     };
     match (&arguments.old, &arguments.new) {
+        (None, _) if arguments.staged => {
+            asked("what is staged is looked for in manifests")?;
+            Ok((None, Source::WorkingTree))
+        }
         (None, _) if arguments.flows.is_none() => Err(Failure::message(
             "say what to compare: two folders, or revisions and -f, as in `tortie diff main HEAD -f k8s/`",
         )),
@@ -182,6 +204,8 @@ fn side(arguments: &Diff, source: &Source, said: &mut HashSet<String>) -> Result
     input::news(&loaded).for_each(&mut say);
     // The pods of a workload are alike; two are enough to ask about one and another.
     let snapshot = input::trusted(&loaded, 2)?;
-    snapshot.objects.notes().iter().for_each(say);
-    Ok(Side { revision, name: source.name(), snapshot })
+    // That what is staged decides nothing is no news to whoever asks for it.
+    let news = |note: &&Diagnostic| !arguments.staged || note.id != STAGED_NOTE;
+    snapshot.objects.notes().iter().filter(news).for_each(say);
+    Ok(Side { revision, name: source.name(), snapshot, preview: None })
 }

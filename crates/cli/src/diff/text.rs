@@ -15,7 +15,7 @@ pub(super) fn draw(sides: Sides<'_>, groups: &[Group], names: &Names, width: usi
         for told in few_causes(group.causes.iter().map(|cause| sides.told(group.turn, cause)).collect()) {
             let text = wrapped(&told.words, "  ", width);
             let _ = writeln!(out, "{}", styled(STRONG, text.trim_start()));
-            if let Some(place) = &told.place {
+            for place in &told.places {
                 let _ = writeln!(out, "  {}", styled(FAINT, place));
             }
         }
@@ -39,7 +39,7 @@ pub(super) fn few_causes(mut told: Vec<Told>) -> Vec<Told> {
     if told.len() > MOST {
         let more = told.len() - (MOST - 1);
         told.truncate(MOST - 1);
-        told.push(Told { words: format!("and {more} more"), place: None });
+        told.push(Told { words: format!("and {more} more"), places: Vec::new() });
     }
     told
 }

@@ -231,8 +231,25 @@ impl Flow {
 
     /// For programs.
     pub(crate) fn line(&self, snapshot: &Snapshot) -> Line {
-        let view = View::from(snapshot);
-        let answer = match &self.answer {
+        let edit = || edit::line(&self.edit(View::from(snapshot), || snapshot.population()));
+        Line {
+            from: self.from.name(),
+            to: self.to.name(),
+            family: self.family.map(Family::as_str),
+            probe: self.asked.to_string(),
+            via: if self.via.is_some() { "service" } else { "pod" },
+            answer: self.answer(View::from(snapshot), edit),
+            staged: None,
+        }
+    }
+
+    /// The same, with what would be if all that is staged were enforced. What would allow it then is not looked for.
+    pub(super) fn line_with(&self, snapshot: &Snapshot, previewed: &Snapshot, staged: &Self) -> Line {
+        Line { staged: Some(staged.answer(previewed.into(), || None)), ..self.line(snapshot) }
+    }
+
+    fn answer(&self, view: View<'_>, edit: impl FnOnce() -> Option<edit::Line>) -> AnswerLine {
+        match &self.answer {
             Answer::One(_, verdict) => {
                 let half = |d: Direction| {
                     let half = verdict.half(d);
@@ -247,20 +264,12 @@ impl Flow {
                     shortcut: verdict.shortcut.map(ShortcutLine::from),
                     egress: half(Direction::Egress),
                     ingress: half(Direction::Ingress),
-                    edit: edit::line(&self.edit(view, || snapshot.population())),
+                    edit: edit(),
                 }))
             }
             Answer::All(pair) => {
                 AnswerLine::All { shortcut: pair.shortcut.map(ShortcutLine::from), regions: region::lines(view, pair) }
             }
-        };
-        Line {
-            from: self.from.name(),
-            to: self.to.name(),
-            family: self.family.map(Family::as_str),
-            probe: self.asked.to_string(),
-            via: if self.via.is_some() { "service" } else { "pod" },
-            answer,
         }
     }
 }
@@ -280,6 +289,9 @@ pub(crate) struct Line {
     via: &'static str,
     #[serde(flatten)]
     answer: AnswerLine,
+    /// The answer if all that is staged were enforced, with --staged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staged: Option<AnswerLine>,
 }
 
 /// What is answered.
@@ -355,12 +367,17 @@ fn many(policies: usize) -> String {
     if policies == 1 { "one policy".to_owned() } else { format!("{policies} policies") }
 }
 
-/// All answers: families that agree together, pairs that are decided alike told once.
+/// All answers with what would change them.
 pub(crate) fn text(snapshot: &Snapshot, flows: &[Flow]) -> String {
     let view = View::from(snapshot);
+    answers(view, &flows.iter().collect::<Vec<_>>(), |flow| edit::text(&flow.edit(view, || snapshot.population())))
+}
+
+/// Answers, each with its end: families that agree together, pairs that are decided alike told once.
+pub(super) fn answers(view: View<'_>, flows: &[&Flow], end: impl Fn(&Flow) -> String) -> String {
     // Families first: neighbours with the same subject and the same text.
     let mut told: Vec<(Vec<&Flow>, String)> = Vec::new();
-    for flow in flows {
+    for &flow in flows {
         let body = flow.body(view);
         match told.iter_mut().find(|(flows, text)| flows[0].subject() == flow.subject() && *text == body) {
             Some((flows, _)) => flows.push(flow),
@@ -397,7 +414,7 @@ pub(crate) fn text(snapshot: &Snapshot, flows: &[Flow]) -> String {
         };
         let _ = writeln!(out, "{verdict}{}{families}", styled(STRONG, first[0].subject()));
         out.push_str(body);
-        out.push_str(&edit::text(&first[0].edit(view, || snapshot.population())));
+        out.push_str(&end(first[0]));
         if members.len() > 1 {
             let _ = writeln!(out, "\n  decided alike, by the same rules:");
             for member in &members[1..] {

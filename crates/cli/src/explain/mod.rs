@@ -8,6 +8,7 @@ pub(crate) mod flow;
 pub(crate) mod json;
 mod port;
 mod region;
+mod staged;
 mod tiers;
 mod words;
 
@@ -38,16 +39,30 @@ pub(crate) fn run(arguments: &Explain) -> Result<Outcome, Failure> {
         None => Asked::Everything,
         Some(text) => Asked::read(text).map_err(Failure::message)?,
     };
-    let snapshot = input::cluster(&arguments.manifests, arguments.replicas)?;
+    let (snapshot, previewed) = if arguments.staged {
+        let (snapshot, previewed) = input::staged(&arguments.manifests, arguments.replicas)?;
+        (snapshot, Some(previewed))
+    } else {
+        (input::cluster(&arguments.manifests, arguments.replicas)?, None)
+    };
     let namespace = &arguments.manifests.namespace;
     let name = |text: &str| Named::read(&snapshot, text, namespace).map_err(Failure::message);
-    let flows = flows(&snapshot, &name(from)?, &name(to)?, &asked)?;
+    let (from, to) = (name(from)?, name(to)?);
+    let now = flows(&snapshot, &from, &to, &asked)?;
+    let then = match &previewed {
+        Some(previewed) => Some((previewed, flows(previewed, &from, &to, &asked)?)),
+        None => None,
+    };
     let out = during("looking for the smallest change", || match arguments.output {
-        Format::Text => flow::text(&snapshot, &flows),
+        Format::Text => {
+            let text = flow::text(&snapshot, &now);
+            match &then {
+                Some((previewed, then)) => text + &staged::text((&snapshot, &now), (previewed, then)),
+                None => text,
+            }
+        }
         Format::Json => {
-            let line =
-                |flow: &Flow| serde_json::to_string(&flow.line(&snapshot)).expect("an answer is plain data") + "\n";
-            flows.iter().map(line).collect()
+            staged::lines((&snapshot, &now), then.as_ref().map(|(previewed, then)| (*previewed, &then[..])))
         }
     });
     terminal::print(&out)?;
