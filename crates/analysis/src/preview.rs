@@ -36,8 +36,6 @@ pub struct Change {
     pub staged: ObjectRef,
     /// What comes of it.
     pub effect: Effect,
-    /// The policy, under the name of the object that stages it. `None` where none would be there, or one that is never
-    /// asked about packets of pods.
     policy: Option<Policy>,
 }
 
@@ -55,6 +53,13 @@ impl Change {
             Effect::Deleted | Effect::Missing | Effect::Ignored => None,
         };
         Self { staged: reference, effect, policy }
+    }
+
+    /// The policy as it would be, under the name of the object that stages it. `None` where none would be there, or one
+    /// that is never asked about packets of pods.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
     }
 
     /// The policy that it is about.

@@ -139,6 +139,7 @@ lints! {
     "ingress-cut-off" Warning "an entry from outside leads to pods that let nobody in"
     "entry-leads-nowhere" Warning "an entry from outside names what is not there"
     // Asked in an order.
+    "unknown-tier" Warning "a policy is in a tier that nobody defines"
     "order-tie" Warning "two policies at the same place in a tier, of which the name decides"
     "pass-to-nowhere" Warning "a rule passes packets on, and no later tier has a policy for them"
     "tier-end-drop" Warning "the end of a tier drops what later tiers allow"
@@ -153,6 +154,9 @@ lints! {
     "only-itself" Note "a rule lets a pod speak only to itself"
     "same-pods" Allow "several policies select the same pods in the same way"
     "one-sided" Warning "what one end allows the other end denies"
+    // Staged.
+    "staged-deletes-nothing" Warning "a staged deletion of a policy that is not there"
+    "staged-already-enforced" Note "a staged policy says what is enforced already"
 }
 
 /// The lint of this name.

@@ -22,6 +22,7 @@ mod ports;
 mod redundancy;
 mod scene;
 mod shape;
+mod staged;
 
 pub use allow::Allows;
 pub use catalogue::{LINTS, Level, Lint, lint, nearest};
@@ -50,6 +51,7 @@ pub fn lint_all(snapshot: &Snapshot) -> Vec<Finding> {
         order::look,
         redundancy::look,
         oneside::look,
+        staged::look,
     ] {
         family(&scene, &mut out);
     }

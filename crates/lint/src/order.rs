@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tortie_analysis::preview::{Change, Preview};
 use tortie_model::{Direction, Kind, ObjectRef, Traffic};
 use tortie_policy::{
     Action, By, EndAction, Outcome, Peers, Policy, Ports, Regions, Rule, Scope, Side, Stack, TierStack, Verdict,
@@ -14,6 +15,7 @@ use crate::finding::Finding;
 use crate::scene::{Scene, both_names};
 
 pub(crate) fn look(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+    tiers(scene, out);
     let ordered: Vec<Arc<Policy>> = scene.index.policies().filter(|p| is_ordered(p)).cloned().collect();
     if ordered.is_empty() {
         return;
@@ -26,6 +28,20 @@ pub(crate) fn look(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         }
     }
     in_stacks(scene, out);
+}
+
+/// Tiers that policies are in, staged ones too, and nobody defines.
+fn tiers(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+    let preview = Preview::of(scene.objects);
+    let staged = preview.changes.iter().filter_map(Change::policy);
+    for policy in scene.index.policies().map(|policy| &**policy).chain(staged) {
+        if scene.index.tier(&policy.tier).is_none() {
+            let text =
+                format!("no tier {} is defined: it is asked after all others, and denies at its end", policy.tier);
+            let finding = scene.finding("unknown-tier", &policy.object, "/spec/tier", text);
+            out.push(finding.help("correct the name, or give the Tier, too"));
+        }
+    }
 }
 
 /// Whether the order of its rules, and its own, matter.
