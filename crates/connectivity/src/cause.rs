@@ -113,6 +113,10 @@ impl Judge<'_> {
         self.blame_in((self.before, old), self.after, 0, &mut found);
         self.blame_in((self.after, new), self.before, 1, &mut found);
         if found.is_empty() {
+            // Whoever passed it on, and does not any more.
+            self.blame_passing((self.before, old), &mut found);
+        }
+        if found.is_empty() {
             found.insert(self.otherwise());
         }
         out.extend(found);
@@ -137,20 +141,23 @@ impl Judge<'_> {
                 // A tier that denied in the other cluster, too, isolated the endpoint already: its other policies
                 // have no part in this.
                 let tier = &stack.tiers()[tier];
-                if isolates(other.stack, tier) {
-                    return;
-                }
-                let newcomers = tier.policies.iter().map(|p| &p.object);
+                let policies = if isolates(other.stack, tier) { &[][..] } else { &tier.policies };
+                let newcomers = policies.iter().map(|p| &p.object);
                 let fates = newcomers.filter_map(|policy| Some((policy, self.fate(policy)?)));
                 out.extend(fates.map(|(policy, fate)| self.policy(policy, fate, None)));
             }
             By::Profile => {}
         }
         // Whoever passes the packet on to a later tier had a part in it.
-        for position in &outcome.passed {
-            if let Some(rule) = stack.rule_ref(*position).filter(|_| i == 1) {
-                out.extend(self.fate(&rule.policy).map(|fate| self.policy(&rule.policy, fate, Some(rule.index))));
-            }
+        if i == 1 {
+            self.blame_passing((decision, Some(outcome)), out);
+        }
+    }
+
+    fn blame_passing(&self, (decision, outcome): (&Decision<'_>, Option<&Outcome>), out: &mut BTreeSet<Cause>) {
+        let (Some(stack), Some(outcome)) = (decision.stack, outcome) else { return };
+        for rule in outcome.passed.iter().filter_map(|position| stack.rule_ref(*position)) {
+            out.extend(self.fate(&rule.policy).map(|fate| self.policy(&rule.policy, fate, Some(rule.index))));
         }
     }
 
