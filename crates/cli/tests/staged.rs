@@ -245,6 +245,10 @@ fn whoever_does_not_ask_is_told_once_that_staged_policies_decide_nothing() {
         assert_eq!((code, said.as_str()), (0, expected), "{out}");
         assert!(!out.contains("Staged"), "{out}");
     }
+    let (code, out, said) = tortie(shop.path(), &["test", "."]);
+    let expected = "note: the staged policies of 1 case decide nothing; `tortie diff --staged` says what enforcing them \
+                    would change\n";
+    assert_eq!((code, said.as_str()), (0, expected), "{out}");
 }
 
 #[test]
@@ -252,6 +256,7 @@ fn recorded_connections_that_staged_policies_would_deny_are_found() {
     let shop = shop();
     let flows = r#"{"from":"shop/web","to":"shop/db","proto":"TCP","port":5432,"allowed":true}
 {"from":"shop/cart","to":"shop/db","proto":"TCP","port":5432,"allowed":true}
+{"from":"shop/cart","to":"shop/db","proto":"TCP","port":80,"allowed":true}
 "#;
     std::fs::write(shop.path().join("flows"), flows).expect("a file");
     let (code, out, said) = tortie(shop.path(), &["diff", "--staged", "-f", ".", "--flows", "flows"]);
@@ -264,7 +269,10 @@ shop/web -> shop/db TCP 5432
     allows it
       staged.yaml:3
 
-1 of 2 recorded flows would be denied
+1 of 3 recorded flows would be denied
 ";
     assert_eq!((code, out.as_str()), (1, expected), "{said}");
+    let odd = "note: of 1 recorded flow, the record and the manifests say opposite things; the manifests are not what was \
+               enforced, or not all of it\n";
+    assert!(said.ends_with(odd), "{said}");
 }

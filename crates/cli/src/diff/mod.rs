@@ -51,8 +51,9 @@ fn breaks(arguments: &Diff, path: &str, clusters: breaks::Clusters<'_>) -> Resul
     recorded::unanswered(judged.unresolved.iter().map(|(_, why)| why));
     if judged.at_odds > 0 {
         let flows = recorded::count(judged.at_odds as u64, "recorded flow");
+        let (old, is) = if arguments.old.is_some() { ("OLD", "is") } else { ("the manifests", "are") };
         terminal::say(format_args!(
-            "note: of {flows}, the record and OLD say opposite things; OLD is not what was enforced, or not all of it"
+            "note: of {flows}, the record and {old} say opposite things; {old} {is} not what was enforced, or not all of it"
         ));
     }
     if judged.turned.is_empty() && judged.same == 0 {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tortie_manifest::case::{Case, Cases, open};
-use tortie_manifest::{Disk, LoadOptions};
+use tortie_manifest::{Disk, LoadOptions, Store};
+use tortie_model::Object;
 
 use self::failed::{Cause, causes};
 use crate::arguments::{Test, TestFormat};
@@ -18,6 +19,8 @@ use crate::input::say_all;
 use crate::matrix;
 use crate::play::{Interrupted, Means};
 use crate::progress::during;
+use crate::recorded::count;
+use crate::report::last_state;
 use crate::terminal;
 
 /// A case that was played, or could not be.
@@ -68,6 +71,7 @@ impl Step {
 
 pub(crate) fn run(arguments: &Test) -> Result<Outcome, Failure> {
     let cases = read(arguments)?;
+    note_staged(&cases);
     let means = if arguments.lab { Means::packets()? } else { Means::Memory };
     let mut all = Vec::with_capacity(cases.len());
     for case in &cases {
@@ -117,6 +121,18 @@ fn read(arguments: &Test) -> Result<Vec<Arc<Case>>, Failure> {
         return Err(Failure::Untrusted("not every path could be read, so nothing was played"));
     }
     Ok(all)
+}
+
+/// Says once that what is staged in cases decides nothing.
+fn note_staged(cases: &[Arc<Case>]) {
+    let stages = |store: Store| store.objects().any(|object| matches!(object, Object::Staged(_)));
+    let staging = cases.iter().filter(|case| last_state(case).is_some_and(stages)).count();
+    if staging > 0 {
+        let cases = count(staging as u64, "case");
+        terminal::say(format_args!(
+            "note: the staged policies of {cases} decide nothing; `tortie diff --staged` says what enforcing them would change"
+        ));
+    }
 }
 
 fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, Failure> {
