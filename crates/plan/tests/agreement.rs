@@ -33,7 +33,7 @@ fn ask(judges: &Judges<'_>, rng: &mut Rng, cluster: &Cluster, case: &str, covera
 
 fn agree(make: impl Fn(&mut Rng) -> Cluster) -> Coverage {
     let mut coverage = Coverage::default();
-    for seed in 0..CLUSTERS {
+    for seed in 0..random::clusters(CLUSTERS) {
         let mut rng = Rng::new(seed);
         let cluster = make(&mut rng);
         let court = Court::of(&cluster, options(&mut rng));
@@ -63,7 +63,8 @@ fn all_who_know_tiers_agree() {
 #[test]
 fn all_agree_after_changes() {
     let mut coverage = Coverage::default();
-    for seed in 0..200 {
+    // Each is five clusters.
+    for seed in 0..random::clusters(1_000) / 5 {
         let mut rng = Rng::new(seed);
         let mut cluster = match rng.below(3) {
             0 => random::cluster(&mut rng),

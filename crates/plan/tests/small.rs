@@ -1,11 +1,12 @@
 //! Every small cluster, and every packet in it: all who decide agree.
 //!
-//! As a test, a part of them is played. All of them, in shares for as many processes as one likes:
+//! As a test, a part of them is played. All of them, or all of those with NetworkPolicies or with tiers, in shares for as
+//! many processes as one likes:
 //!
 //! ```sh
 //! cargo test -p tortie-plan --release --test small -- --all
-//! cargo test -p tortie-plan --release --test small -- --all 1/2 & cargo test ... -- --all 2/2
-//! cargo test -p tortie-plan --test small -- --one 123456
+//! cargo test -p tortie-plan --release --test small -- --all tiers 1/2 & cargo test ... -- --all tiers 2/2
+//! cargo test -p tortie-plan --test small -- --one networkpolicies 123456
 //! ```
 
 mod support;
@@ -20,9 +21,9 @@ use support::judges::Court;
 use tortie_model::Family;
 use tortie_plan::nft::Options;
 use tortie_testkit::Rng;
-use tortie_testkit::small::{Space, pairs, traffic};
+use tortie_testkit::small::{NetworkPolicies, Space, Tiers, pairs, traffic};
 
-/// Played as a test.
+/// Played of each kind as a test.
 const PART: u64 = 800;
 
 /// All are played in leaps of this prime, over the end and on from the start: when it is stopped, what was played is a
@@ -39,12 +40,12 @@ struct Count {
 
 impl Count {
     /// Plays one cluster.
-    fn play(&mut self, space: &Space, number: u64) {
+    fn play(&mut self, space: &dyn Space, number: u64) {
         let cluster = space.cluster(number);
         let court = Court::of(&cluster, Options::default());
         let judges = court.judges(&cluster);
         for (from, to) in pairs(&mut Rng::new(number), &cluster) {
-            let case = || format!("cluster {number}\n{cluster}");
+            let case = || format!("cluster {number} of {}\n{cluster}", space.name());
             let halves = judges.ask(from, to, &traffic(Family::of(from)), &case);
             self.packets += halves.len() as u64;
             self.allowed += halves.iter().filter(|h| h.is_allowed()).count() as u64;
@@ -61,15 +62,14 @@ impl std::fmt::Display for Count {
 }
 
 /// Every so many of them, so that clusters of all sizes are among them.
-fn part() -> Result<(), Failed> {
-    let space = Space::new();
+fn part(space: &dyn Space) -> Result<(), Failed> {
     let mut count = Count::default();
     for i in 0..PART {
-        // The middle of each stretch, moved a little: strides must not meet the structure of the list.
-        let stretch = space.len() / PART;
-        count.play(&space, i * stretch + Rng::new(i).next() % stretch);
+        // Anywhere in each stretch: strides must not meet the structure of the list.
+        let stretch = space.size() / PART;
+        count.play(space, i * stretch + Rng::new(i).next() % stretch);
     }
-    println!("{count} (of {} clusters)", space.len());
+    println!("{}: {count} (of {} clusters)", space.name(), space.size());
     let denied = count.packets - count.allowed;
     if count.allowed * 5 < count.packets || denied * 5 < count.packets {
         return Err(format!("too few of a verdict: {count}").into());
@@ -85,14 +85,13 @@ fn share(text: &str) -> Result<(u64, u64), Box<dyn Error>> {
 }
 
 /// Plays a share of all, and says from time to time how far it is.
-fn all(text: &str) -> Result<(), Box<dyn Error>> {
-    let ((first, step), space) = (share(text)?, Space::new());
-    let share_of_all = (space.len() - first).div_ceil(step);
-    println!("{} clusters, {share_of_all} of them here", space.len());
+fn all(space: &dyn Space, (first, step): (u64, u64)) {
+    let share_of_all = (space.size() - first).div_ceil(step);
+    println!("{}: {} clusters, {share_of_all} of them here", space.name(), space.size());
     let (mut count, started, mut said) = (Count::default(), Instant::now(), Instant::now());
     let pace = Duration::from_secs(if std::io::stdout().is_terminal() { 2 } else { 60 });
-    for i in (first..space.len()).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
-        count.play(&space, i * LEAP % space.len());
+    for i in (first..space.size()).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+        count.play(space, i * LEAP % space.size());
         if count.clusters.is_multiple_of(64) && said.elapsed() > pace {
             said = Instant::now();
             let percent = count.clusters * 100 / share_of_all;
@@ -101,32 +100,53 @@ fn all(text: &str) -> Result<(), Box<dyn Error>> {
         }
     }
     println!("all agree: {count}, {} s", started.elapsed().as_secs());
-    Ok(())
 }
 
-fn one(number: &str) -> Result<(), Box<dyn Error>> {
-    let (number, space) = (number.parse()?, Space::new());
+fn one(space: &dyn Space, number: &str) -> Result<(), Box<dyn Error>> {
+    let number = number.parse()?;
     print!("{}", space.cluster(number));
     let mut count = Count::default();
-    count.play(&space, number);
+    count.play(space, number);
     println!("all agree: {count}");
     Ok(())
 }
 
+/// All kinds of small clusters, or the one with this name.
+fn spaces(name: &str) -> Result<Vec<Box<dyn Space>>, String> {
+    let mut all: Vec<Box<dyn Space>> = vec![Box::new(NetworkPolicies::new()), Box::new(Tiers::new())];
+    all.retain(|space| name.is_empty() || space.name() == name);
+    if all.is_empty() { Err(format!("there are no clusters called {name}")) } else { Ok(all) }
+}
+
+/// Does what the words ask for; whether they ask for anything but tests.
+fn command(words: &[&str]) -> Result<bool, Box<dyn Error>> {
+    let (name, part) = match words {
+        ["--all"] => ("", "1/1"),
+        ["--all", part] if part.contains('/') => ("", *part),
+        ["--all", name] => (*name, "1/1"),
+        ["--all", name, part] => (*name, *part),
+        ["--one", name, number] => {
+            one(&*spaces(name)?[0], number)?;
+            return Ok(true);
+        }
+        _ => return Ok(false),
+    };
+    let part = share(part)?;
+    spaces(name)?.iter().for_each(|space| all(&**space, part));
+    Ok(true)
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match words[..] {
-        ["--all"] => all("1/1"),
-        ["--all", share] => all(share),
-        ["--one", number] => one(number),
-        _ => {
-            let test = Trial::test("all who decide agree on a part of all small clusters", part);
-            return libtest_mimic::run(&Arguments::from_args(), vec![test]).exit_code();
+    match command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            let tests = ["networkpolicies", "tiers"].map(|kind| {
+                let name = format!("all who decide agree on a part of all small clusters: {kind}");
+                Trial::test(name, move || part(&*spaces(kind)?[0]))
+            });
+            libtest_mimic::run(&Arguments::from_args(), tests.into()).exit_code()
         }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

@@ -154,10 +154,8 @@ fn nothing_is_found_in_tables_as_they_are_lowered() {
 
 /// Tables that are broken.
 const TABLES: u64 = 50;
-/// Corruptions of each.
-const CORRUPTIONS: u64 = 20;
-/// Of these, those that every run tries.
-const TRIED: u64 = 5;
+/// Corruptions of all of them together.
+const CORRUPTIONS: u64 = 250;
 
 /// What became of corruptions.
 #[derive(Debug, Default)]
@@ -187,11 +185,11 @@ impl Tally {
     }
 }
 
-/// Breaks one table in many ways.
-fn break_one(seed: u64, tried: u64) -> Tally {
+/// Breaks one table in its share of all ways.
+fn break_one(seed: u64, corruptions: u64) -> Tally {
     let ground = Ground::new(seed);
     let mut tally = Tally::default();
-    for n in (seed * CORRUPTIONS..(seed + 1) * CORRUPTIONS).take(tried as usize) {
+    for n in (seed..corruptions).step_by(TABLES as usize) {
         let mut rng = Rng::new(10_000 + n);
         let (kind, table) = loop {
             let mut table = ground.table.clone();
@@ -235,21 +233,11 @@ fn break_one(seed: u64, tried: u64) -> Tally {
 /// none of many packets.
 #[test]
 fn what_is_broken_is_found() {
-    breaks(TRIED);
-}
-
-/// All of them: some minutes.
-#[test]
-#[ignore = "long: cargo test --release -p tortie-proof --test random -- --ignored"]
-fn what_is_broken_in_a_thousand_ways_is_found() {
-    breaks(CORRUPTIONS);
-}
-
-fn breaks(tried: u64) {
+    let all = random::corruptions(CORRUPTIONS);
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
     let mut tally = Tally::default();
     std::thread::scope(|scope| {
-        let share = |first: u64| (first..TABLES).step_by(threads as usize).map(|seed| break_one(seed, tried));
+        let share = |first: u64| (first..TABLES).step_by(threads as usize).map(|seed| break_one(seed, all));
         let run = |first| scope.spawn(move || share(first).fold(Tally::default(), |mut sum, t| (sum.add(t), sum).1));
         let running: Vec<_> = (0..threads).map(run).collect();
         running.into_iter().for_each(|t| tally.add(t.join().expect("no corruption is missed")));
@@ -258,7 +246,7 @@ fn breaks(tried: u64) {
     println!("{found} found with witnesses, {odd} not followed, {harmless} change no packet's fate");
     println!("of those found, {blamed} are what every witness blames");
     println!("by kind (with witness, without): {kinds:?}");
-    let all = (TABLES * tried) as usize;
+    let all = all as usize;
     assert_eq!(found + odd + harmless, all);
     assert!(found * 10 > all * 4 && odd * 100 < all * 3, "too few corruptions mean something");
     assert!(blamed * 100 >= found * 99, "blame misses what was broken: {blamed} of {found}");

@@ -102,7 +102,8 @@ fn trials(world: Option<&'static World>) -> Vec<Trial> {
         ("a sample of the verdicts of Calico", calico::sample),
         ("random clusters and policies", random::clusters),
         ("random clusters of three APIs", random::three_apis),
-        ("small clusters and policies, drawn from all of them", small::clusters),
+        ("small clusters and policies, drawn from all of them", small::networkpolicies),
+        ("small clusters and tiers, drawn from all of them", small::tiers),
     ];
     tests
         .into_iter()

@@ -4,8 +4,8 @@ use tortie_analysis::address::Families;
 use tortie_analysis::staging::Ground;
 use tortie_lab::Cluster as Lab;
 use tortie_manifest::case::Probe;
-use tortie_model::{ContainerPort, Protocol};
-use tortie_testkit::small::{OTHERS, Space};
+use tortie_model::{ContainerPort, Direction, Protocol};
+use tortie_testkit::small::{NetworkPolicies, OTHERS, Space, Tiers};
 use tortie_testkit::{Cluster, Rng, build};
 
 use crate::packets;
@@ -17,21 +17,29 @@ const CLUSTERS: usize = 24;
 const ANSWERED: [(Protocol, u16); 4] =
     [(Protocol::Tcp, 80), (Protocol::Tcp, 81), (Protocol::Tcp, 82), (Protocol::Udp, 80)];
 
-pub(crate) fn clusters(world: &World) -> Result {
+pub(crate) fn networkpolicies(world: &World) -> Result {
+    play(world, &NetworkPolicies::new())
+}
+
+pub(crate) fn tiers(world: &World) -> Result {
+    play(world, &Tiers::new())
+}
+
+fn play(world: &World, space: &dyn Space) -> Result {
     let seed = std::env::var("TORTIE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     println!("TORTIE_SEED={seed}");
-    let (space, mut rng) = (Space::new(), Rng::new(seed));
+    let mut rng = Rng::new(seed);
     let addresses: Vec<_> = OTHERS.iter().flat_map(|of_family| &of_family[2..]).map(|ip| build::ip(ip)).collect();
     let outside = packets::outside(&addresses);
     let ground = Ground { nodes: 2, families: Families::Dual, outside: outside.clone() };
     let mut lab = Lab::boot(&world.sandbox, &ground)?;
     let (mut played, mut allowed, mut denied) = (0, 0, 0);
     while played < CLUSTERS {
-        let number = rng.next() % space.len();
+        let number = rng.next() % space.size();
         let cluster = playable(space.cluster(number), number);
-        let governed =
-            cluster.policies.iter().any(|p| cluster.pods.iter().any(|pod| p.meta.namespace == pod.meta.namespace));
-        if !governed {
+        let index = cluster.index();
+        let is_governed = |pod| Direction::BOTH.into_iter().any(|direction| !index.stack(pod, direction).is_empty());
+        if !cluster.pods.iter().any(is_governed) {
             continue;
         }
         lab.sync(packets::staged(&cluster, &outside))?;
@@ -44,7 +52,7 @@ pub(crate) fn clusters(world: &World) -> Result {
         let (a, d) = answers.map_err(|e| format!("cluster {number}: {e}"))?;
         (allowed, denied, played) = (allowed + a, denied + d, played + 1);
     }
-    println!("{played} of {} clusters: {allowed} allowed, {denied} denied", space.len());
+    println!("{played} of {} clusters: {allowed} allowed, {denied} denied", space.size());
     if allowed < 400 || denied < 400 {
         return Err(format!("{allowed} allowed and {denied} denied prove little").into());
     }

@@ -63,8 +63,21 @@ const BLOCKS: [&str; 19] = [
 /// When that is no number.
 #[must_use]
 pub fn clusters(otherwise: u64) -> u64 {
-    let asked = std::env::var("TORTIE_CLUSTERS");
-    asked.map_or(otherwise, |n| n.parse().expect("TORTIE_CLUSTERS is a number"))
+    number("TORTIE_CLUSTERS", otherwise)
+}
+
+/// How many ways of breaking something a test tries: as many as it has time for, or what `TORTIE_CORRUPTIONS` says.
+///
+/// # Panics
+/// When that is no number.
+#[must_use]
+pub fn corruptions(otherwise: u64) -> u64 {
+    number("TORTIE_CORRUPTIONS", otherwise)
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    let asked = std::env::var(variable);
+    asked.map_or(otherwise, |n| n.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
 /// A cluster of two nodes, three namespaces, some pods and some NetworkPolicies.

@@ -1,32 +1,20 @@
-//! Every small cluster: up to three pods, two policies and two rules, over an alphabet in which everything that a rule
-//! can tell apart occurs once.
+//! NetworkPolicies: up to two of them, and two rules.
 //!
-//! What differs only by a name is one cluster: pods of a kind, the two namespaces, the two families, policies and the
-//! rules of a direction have no order. Which of the equal ones is played is drawn by the cluster's number, so that
-//! names, addresses and orders that must not matter do vary.
+//! What differs only by a name is one cluster: pods of a kind, the two namespaces, policies and the rules of a direction
+//! have no order.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
-use tortie_model::{Family, NetworkPolicy, PeerRule, Pod, PolicyPeer, PolicyPort, PortSpec, Protocol, Traffic};
+use tortie_model::{NetworkPolicy, PeerRule, Pod, PolicyPeer, PolicyPort, PortSpec, Protocol};
 
+use super::{PODS, RULES, Space, nodes, shuffle};
 use crate::cluster::Cluster;
 use crate::{Rng, build};
 
-/// Most pods.
-const PODS: usize = 3;
-/// Most rules, of all policies together.
-const RULES: usize = 2;
 /// Kinds of pods: see [`pod`].
 const KINDS: u8 = 8;
 /// Forms of rules: see [`rule`].
 const FORMS: u8 = 15;
-
-/// Who is no pod, of each family: the nodes, an address in the block of the rules, one outside of it.
-pub const OTHERS: [[&str; 4]; 2] = [
-    ["192.168.0.1", "192.168.0.2", "10.244.99.9", "192.0.2.1"],
-    ["fd00:192::1", "fd00:192::2", "fd00:244:99::9", "2001:db8::1"],
-];
 
 /// Pods by kind, sorted.
 type Pods = Vec<u8>;
@@ -46,9 +34,9 @@ struct Policy {
     egress: Option<Vec<u8>>,
 }
 
-/// All small clusters, each with a number.
+/// All small clusters with NetworkPolicies.
 #[derive(Clone, Debug)]
-pub struct Space {
+pub struct NetworkPolicies {
     pods: Vec<Pods>,
     policies: Vec<Policies>,
     /// Policies that are not the mirror image of earlier ones: with pods that are their own mirror image.
@@ -57,13 +45,13 @@ pub struct Space {
     ends: Vec<(usize, u64)>,
 }
 
-impl Default for Space {
+impl Default for NetworkPolicies {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Space {
+impl NetworkPolicies {
     /// Lists what clusters are made of.
     #[must_use]
     pub fn new() -> Self {
@@ -79,18 +67,6 @@ impl Space {
         space
     }
 
-    /// How many clusters there are.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.ends.last().map_or(0, |(_, end)| *end)
-    }
-
-    /// Never: the cluster with nothing in it is one of them.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// How many lists of policies go with pods, and whether mirror images are left out.
     fn policies_beside(&self, pods: usize) -> (usize, bool) {
         let mut mirrored: Pods = self.pods[pods].iter().map(|kind| kind ^ 1).collect();
@@ -98,44 +74,25 @@ impl Space {
         let own_image = mirrored == self.pods[pods];
         (if own_image { self.unmirrored.len() } else { self.policies.len() }, own_image)
     }
+}
 
-    /// The cluster of a number.
-    ///
-    /// # Panics
-    /// When there are not so many.
-    #[must_use]
+impl Space for NetworkPolicies {
+    fn name(&self) -> &'static str {
+        "networkpolicies"
+    }
+
+    fn size(&self) -> u64 {
+        self.ends.last().map_or(0, |(_, end)| *end)
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "an offset into a list in memory")]
-    pub fn cluster(&self, number: u64) -> Cluster {
+    fn cluster(&self, number: u64) -> Cluster {
         let at = self.ends.partition_point(|(_, end)| *end <= number);
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before].1);
         let (pods, offset) = (self.ends[at].0, (number - start) as usize);
         let policies = if self.policies_beside(pods).1 { self.unmirrored[offset] } else { offset };
         cluster(&mut Rng::new(number), &self.pods[pods], &self.policies[policies])
     }
-}
-
-/// The pairs of ends between which packets are sent, of a pod and anybody: in one of the families, drawn.
-#[must_use]
-pub fn pairs(rng: &mut Rng, cluster: &Cluster) -> Vec<(IpAddr, IpAddr)> {
-    let pods = cluster.pods.len();
-    let of_pods = cluster.pods.iter().map(|p| [p.ips[0], p.ips[1]]);
-    let ends: Vec<_> = of_pods.chain((0..OTHERS[0].len()).map(|i| OTHERS.map(|of| build::ip(of[i])))).collect();
-    let mut out = Vec::new();
-    for (i, from) in ends.iter().enumerate() {
-        let whom = if i < pods { &ends[..] } else { &ends[..pods] };
-        for to in whom {
-            let family = rng.below(2);
-            out.push((from[family], to[family]));
-        }
-    }
-    out
-}
-
-/// The packets that are sent between two ends: one for everything that a rule can tell apart.
-#[must_use]
-pub fn traffic(family: Family) -> [Traffic; 5] {
-    let tcp = |port| Traffic::port(Protocol::Tcp, port);
-    [tcp(80), tcp(81), tcp(82), Traffic::port(Protocol::Udp, 80), Traffic::echo_request(family)]
 }
 
 impl Policy {
@@ -201,12 +158,6 @@ fn not_mirrored<T: Ord + std::hash::Hash>(all: &[Vec<T>], mirror: impl Fn(&Vec<T
     (0..all.len()).filter(is_first).collect()
 }
 
-fn shuffle<T>(rng: &mut Rng, items: &mut [T]) {
-    for i in (1..items.len()).rev() {
-        items.swap(i, rng.below(i + 1));
-    }
-}
-
 fn cluster(rng: &mut Rng, pods: &[u8], policies: &[Policy]) -> Cluster {
     let namespaces = if rng.chance(50) { ["red", "blue"] } else { ["blue", "red"] };
     let mut kinds = pods.to_vec();
@@ -215,7 +166,7 @@ fn cluster(rng: &mut Rng, pods: &[u8], policies: &[Policy]) -> Cluster {
     shuffle(rng, &mut policies);
     Cluster {
         namespaces: namespaces.iter().map(|name| build::namespace(name, &[("team", name)])).collect(),
-        nodes: vec![build::node("n1", &[OTHERS[0][0], OTHERS[1][0]]), build::node("n2", &[OTHERS[0][1], OTHERS[1][1]])],
+        nodes: nodes(),
         pods: (0..).zip(kinds).map(|(i, kind)| pod(i, kind, namespaces)).collect(),
         policies: (0..).zip(&policies).map(|(i, p)| policy(rng, i, p, namespaces)).collect(),
         ..Cluster::default()
@@ -281,7 +232,7 @@ mod tests {
     /// Pods without order or repetition mark: C(8+n-1, n) for each n.
     #[test]
     fn the_alphabet_is_used_up() {
-        let space = Space::new();
+        let space = NetworkPolicies::new();
         assert_eq!(space.pods.len(), 1 + 8 + 36 + 120);
         let lists = [1, 15, 15 * 14 / 2];
         // Policies with 0, 1 and 2 rules: one direction or the other, or both with the rules dealt out.
@@ -297,7 +248,7 @@ mod tests {
         let policy_images = space.policies.iter().filter(|p| mirror(p) == **p).count();
         let pod_images = space.pods.iter().filter(|p| is_own_image(p)).count();
         let all = own(space.pods.len() * space.policies.len(), pod_images * policy_images);
-        assert_eq!(space.len(), all as u64);
+        assert_eq!(space.size(), all as u64);
         assert_eq!(own(space.policies.len(), policy_images), space.unmirrored.len());
     }
 
@@ -315,9 +266,9 @@ mod tests {
 
     #[test]
     fn the_first_and_the_last_have_a_number() {
-        let space = Space::new();
+        let space = NetworkPolicies::new();
         assert_eq!(space.cluster(0).pods.len() + space.cluster(0).policies.len(), 0);
-        let last = space.cluster(space.len() - 1);
+        let last = space.cluster(space.size() - 1);
         assert_eq!((last.pods.len(), last.policies.len()), (3, 2));
         assert_eq!(space.cluster(12_345), space.cluster(12_345));
     }
