@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tortie_manifest::ObjectSet;
-use tortie_model::calico::NetworkSet;
+use tortie_model::calico::{HostEndpoint, NetworkSet};
 use tortie_model::{
     Endpoint, EndpointPort, EndpointSlice, Kind, Meta, Namespace, Node, ObjectRef, Pod, Service, TargetPort,
 };
@@ -25,6 +25,8 @@ pub struct World {
     pub tiers: BTreeMap<Arc<str>, Tier>,
     /// Sets of addresses.
     pub sets: BTreeMap<ObjectRef, NetworkSet>,
+    /// Interfaces of hosts.
+    pub hosts: BTreeMap<Arc<str>, HostEndpoint>,
     /// What is behind Services.
     pub slices: BTreeMap<ObjectRef, EndpointSlice>,
     /// Policies of every API.
@@ -54,6 +56,7 @@ impl World {
             pods,
             tiers: objects.tiers.iter().map(|t| (t.meta.name.clone(), calico_tier(t))).collect(),
             sets: objects.network_sets.iter().map(set).collect(),
+            hosts: objects.host_endpoints.iter().map(|h| (h.meta.name.clone(), h.clone())).collect(),
             slices,
             policies: policies(objects).map(|p| (p.object.clone(), p)).collect(),
         }
@@ -75,6 +78,7 @@ impl World {
         );
         out.extend(gone(&old.slices, &self.slices).map(Delta::EndpointSliceRemoved));
         out.extend(gone(&old.sets, &self.sets).map(Delta::NetworkSetRemoved));
+        out.extend(gone(&old.hosts, &self.hosts).map(Delta::HostEndpointRemoved));
         out.extend(gone(&old.nodes, &self.nodes).map(Delta::NodeRemoved));
         out.extend(gone(&old.namespaces, &self.namespaces).map(Delta::NamespaceRemoved));
         out.extend(gone(&old.tiers, &self.tiers).map(Delta::TierRemoved));
@@ -82,6 +86,7 @@ impl World {
         out.extend(come(&old.nodes, &self.nodes).map(Delta::Node));
         out.extend(come(&old.namespaces, &self.namespaces).map(Delta::Namespace));
         out.extend(come(&old.sets, &self.sets).map(|set| Delta::NetworkSet(Box::new(set))));
+        out.extend(come(&old.hosts, &self.hosts).map(|host| Delta::HostEndpoint(Box::new(host))));
         out.extend(come(&old.slices, &self.slices).map(|slice| Delta::EndpointSlice(Box::new(slice))));
         out.extend(come(&old.pods, &self.pods).map(|pod| Delta::Pod(Box::new(pod))));
         out.extend(come(&old.policies, &self.policies).map(|policy| Delta::Policy(Box::new(policy))));

@@ -21,7 +21,7 @@ use support::judges::Court;
 use tortie_model::Family;
 use tortie_plan::nft::Options;
 use tortie_testkit::Rng;
-use tortie_testkit::small::{NetworkPolicies, Space, Tiers, pairs, traffic};
+use tortie_testkit::small::{NetworkPolicies, Space, Tiers, pairs};
 
 /// Played of each kind as a test.
 const PART: u64 = 800;
@@ -46,7 +46,7 @@ impl Count {
         let judges = court.judges(&cluster);
         for (from, to) in pairs(&mut Rng::new(number), &cluster) {
             let case = || format!("cluster {number} of {}\n{cluster}", space.name());
-            let halves = judges.ask(from, to, &traffic(Family::of(from)), &case);
+            let halves = judges.ask(from, to, &space.traffic(Family::of(from)), &case);
             self.packets += halves.len() as u64;
             self.allowed += halves.iter().filter(|h| h.is_allowed()).count() as u64;
         }

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::calico::NetworkSet;
-use tortie_model::{EndpointSlice, Namespace, Node, ObjectRef, Order, Pod, canonical};
+use tortie_model::calico::{HostEndpoint, NetworkSet};
+use tortie_model::{EndpointSlice, Kind, Namespace, Node, ObjectRef, Order, Pod, canonical};
 use tortie_persistent::{Changed, Map};
 
 use crate::references::{self, Sets};
@@ -77,6 +77,10 @@ pub enum Delta {
     NetworkSet(Box<NetworkSet>),
     /// A set of addresses is gone.
     NetworkSetRemoved(ObjectRef),
+    /// A host endpoint is there, so: whose addresses selectors find by its labels.
+    HostEndpoint(Box<HostEndpoint>),
+    /// A host endpoint is gone.
+    HostEndpointRemoved(Arc<str>),
     /// A part of the addresses behind a Service is there, so.
     EndpointSlice(Box<EndpointSlice>),
     /// A part of the addresses behind a Service is gone.
@@ -210,12 +214,17 @@ impl Index {
                     None => self.tiers.remove(&name).is_some(),
                 }
             }
-            Delta::NetworkSet(set) => self.put_set(Arc::from(set)),
-            Delta::NetworkSetRemoved(object) => {
-                let gone = self.sets.remove(&object);
-                gone.iter().for_each(|set| self.set_changed(set));
-                gone.is_some()
+            Delta::NetworkSet(set) => {
+                let kind = if set.meta.namespace.is_empty() { Kind::GlobalNetworkSet } else { Kind::NetworkSet };
+                let namespace = kind.is_namespaced().then(|| set.meta.namespace.clone());
+                self.put_set(ObjectRef { kind, namespace, name: set.meta.name.clone() }, Arc::from(set))
             }
+            Delta::NetworkSetRemoved(object) => self.take_set(&object),
+            Delta::HostEndpoint(host) => {
+                let object = ObjectRef::cluster(Kind::HostEndpoint, &host.meta.name);
+                self.put_set(object, Arc::new(references::addresses_of(&host)))
+            }
+            Delta::HostEndpointRemoved(name) => self.take_set(&ObjectRef::cluster(Kind::HostEndpoint, &name)),
             Delta::EndpointSlice(slice) => self.put_slice(Arc::from(slice)),
             Delta::EndpointSliceRemoved(object) => {
                 let gone = self.slices.remove(&object);

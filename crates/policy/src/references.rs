@@ -1,11 +1,11 @@
-//! What policies say of other objects, settled: the addresses of network sets, Services and nodes.
+//! What policies say of other objects, settled: the addresses of network sets, host endpoints, Services and nodes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::calico::NetworkSet;
+use tortie_model::calico::{HostEndpoint, NetworkSet};
 use tortie_model::{EndpointSlice, IpBlock, LabelSelector, Namespace, Nets, Node, ObjectRef, canonical};
 use tortie_persistent::Map;
 
@@ -57,7 +57,12 @@ impl Policy {
     }
 }
 
-/// The network sets of a cluster, and what the selectors of its policies mean of them.
+/// What selectors see of a host endpoint: the addresses that are expected of it, in no namespace.
+pub(crate) fn addresses_of(host: &HostEndpoint) -> NetworkSet {
+    NetworkSet { meta: host.meta.clone(), nets: host.addresses.iter().map(|ip| IpNet::from(canonical(*ip))).collect() }
+}
+
+/// The network sets and host endpoints of a cluster, and what the selectors of its policies mean of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sets {
     all: Map<ObjectRef, Arc<NetworkSet>>,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use tortie_model::calico::HostEndpoint;
 use tortie_model::{
     ContainerPort, IpBlock, LabelSelector, Labels, Meta, Namespace, NetworkPolicy, Node, PeerRule, Phase, Pod,
     PolicyPeer, PolicyPort, PortSpec, Protocol,
@@ -35,6 +36,22 @@ pub fn node(name: &str, addresses: &[&str]) -> Node {
         meta: Meta { name: name.into(), ..Meta::default() },
         addresses: addresses.iter().map(|a| ip(a)).collect(),
         pod_cidrs: Vec::new(),
+    }
+}
+
+/// A host endpoint of node `n1` with the addresses that are expected of it.
+///
+/// # Panics
+/// When an address does not parse.
+#[must_use]
+pub fn host_endpoint(name: &str, pairs: &[(&str, &str)], addresses: &[&str]) -> HostEndpoint {
+    HostEndpoint {
+        meta: Meta { name: name.into(), labels: labels(pairs), ..Meta::default() },
+        node: "n1".into(),
+        interface: "".into(),
+        addresses: addresses.iter().map(|a| ip(a)).collect(),
+        profiles: Vec::new(),
+        ports: Vec::new(),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Cluster {
     pub calico_tiers: Vec<calico::Tier>,
     /// Sets of addresses.
     pub network_sets: Vec<calico::NetworkSet>,
+    /// Host endpoints.
+    pub host_endpoints: Vec<calico::HostEndpoint>,
     /// Addresses behind Services.
     pub endpoint_slices: Vec<EndpointSlice>,
     /// Cluster policies.
@@ -47,6 +49,7 @@ impl Cluster {
         out.extend(self.nodes.iter().cloned().map(Delta::Node));
         out.extend(self.pods.iter().cloned().map(|p| Delta::Pod(Box::new(p))));
         out.extend(self.network_sets.iter().cloned().map(|s| Delta::NetworkSet(Box::new(s))));
+        out.extend(self.host_endpoints.iter().cloned().map(|h| Delta::HostEndpoint(Box::new(h))));
         out.extend(self.endpoint_slices.iter().cloned().map(|s| Delta::EndpointSlice(Box::new(s))));
         out.extend(self.calico_tiers.iter().map(calico_tier).chain(self.tiers.iter().cloned()).map(Delta::Tier));
         out.extend(self.policies.iter().map(|p| Delta::Policy(Box::new(network_policy(p)))));
@@ -81,6 +84,7 @@ impl Cluster {
         !(self.calico.is_empty()
             && self.calico_tiers.is_empty()
             && self.network_sets.is_empty()
+            && self.host_endpoints.is_empty()
             && self.endpoint_slices.is_empty()
             && self.cluster_policies.is_empty())
     }
@@ -98,6 +102,7 @@ fn removal(delta: &Delta) -> Option<Delta> {
         Delta::Policy(policy) => Delta::PolicyRemoved(policy.object.clone()),
         Delta::Tier(tier) => Delta::TierRemoved(tier.name.clone()),
         Delta::NetworkSet(set) => Delta::NetworkSetRemoved(set_name(&set.meta)),
+        Delta::HostEndpoint(host) => Delta::HostEndpointRemoved(host.meta.name.clone()),
         Delta::EndpointSlice(slice) => {
             let Meta { namespace, name, .. } = &slice.meta;
             Delta::EndpointSliceRemoved(ObjectRef::namespaced(Kind::EndpointSlice, namespace, name))

@@ -41,6 +41,9 @@ impl fmt::Display for Cluster {
         for set in &self.network_sets {
             writeln!(f, "set {}/{} {} {:?}", set.meta.namespace, set.meta.name, Pairs(&set.meta.labels), set.nets)?;
         }
+        for host in &self.host_endpoints {
+            writeln!(f, "host endpoint {} {} {:?}", host.meta.name, Pairs(&host.meta.labels), host.addresses)?;
+        }
         for slice in &self.endpoint_slices {
             write!(f, "slice {}/{} of {:?}:", slice.meta.namespace, slice.meta.name, slice.service)?;
             let addresses: Vec<_> = slice.endpoints.iter().flat_map(|e| &e.addresses).collect();

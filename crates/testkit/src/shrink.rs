@@ -48,6 +48,7 @@ fn smaller(cluster: &Cluster) -> Vec<Cluster> {
     out.without_one(|c| &mut c.calico_tiers);
     out.without_one(|c| &mut c.tiers);
     out.without_one(|c| &mut c.network_sets);
+    out.without_one(|c| &mut c.host_endpoints);
     out.without_one(|c| &mut c.endpoint_slices);
     out.without_one(|c| &mut c.pods);
     out.without_one(|c| &mut c.namespaces);
@@ -59,6 +60,10 @@ fn smaller(cluster: &Cluster) -> Vec<Cluster> {
     for i in 0..cluster.network_sets.len() {
         out.with(|c| c.network_sets[i].meta.labels = Labels::default());
         out.without_one(|c| &mut c.network_sets[i].nets);
+    }
+    for i in 0..cluster.host_endpoints.len() {
+        out.with(|c| c.host_endpoints[i].meta.labels = Labels::default());
+        out.without_one(|c| &mut c.host_endpoints[i].addresses);
     }
     for (i, policy) in cluster.policies.iter().enumerate() {
         out.with(|c| c.policies[i].ingress = None);

@@ -38,6 +38,7 @@ pub(crate) fn staged(cluster: &Cluster, outside: &[OutsideHost]) -> Staged {
                 };
                 world.sets.insert(ObjectRef { kind, namespace, name: s.meta.name.clone() }, *s);
             }
+            Delta::HostEndpoint(h) => drop(world.hosts.insert(h.meta.name.clone(), *h)),
             Delta::EndpointSlice(s) => {
                 let object = ObjectRef::namespaced(Kind::EndpointSlice, &s.meta.namespace, &s.meta.name);
                 world.slices.insert(object, *s);

@@ -51,22 +51,25 @@ impl Index {
         }
     }
 
-    pub(super) fn put_set(&mut self, set: Arc<NetworkSet>) -> bool {
-        let kind = if set.meta.namespace.is_empty() { Kind::GlobalNetworkSet } else { Kind::NetworkSet };
-        let namespace = kind.is_namespaced().then(|| set.meta.namespace.clone());
-        let object = ObjectRef { kind, namespace, name: set.meta.name.clone() };
+    pub(super) fn put_set(&mut self, object: ObjectRef, set: Arc<NetworkSet>) -> bool {
         let old = self.sets.insert(object, set.clone());
         if old.as_ref() == Some(&set) {
             return false;
         }
-        if kind.is_namespaced() {
+        if !set.meta.namespace.is_empty() {
             self.imply_namespace(&set.meta.namespace);
         }
         old.iter().chain([&set]).for_each(|set| self.set_changed(set));
         true
     }
 
-    pub(super) fn set_changed(&mut self, set: &NetworkSet) {
+    pub(super) fn take_set(&mut self, object: &ObjectRef) -> bool {
+        let gone = self.sets.remove(object);
+        gone.iter().for_each(|set| self.set_changed(set));
+        gone.is_some()
+    }
+
+    fn set_changed(&mut self, set: &NetworkSet) {
         let namespace = self.namespaces.get(&set.meta.namespace).cloned();
         self.set_changed_in(set, namespace.as_deref());
     }

@@ -36,12 +36,14 @@ fn a_change_says_whether_it_changes_anything() {
     let object = network_policy(&build::policy("ns/p", &[])).object;
     let node = |ips| Delta::Node(build::node("n1", ips));
     let tier = |end| Delta::Tier(Tier { name: "t".into(), order: Order::new(1.0), end });
+    let host = |ips: &[&str]| Delta::HostEndpoint(Box::new(build::host_endpoint("h", &[], ips)));
     let web = pod("x/web", &["10.0.0.1"]);
     for (first, other, gone) in [
         (ns(&[("a", "b")]), ns(&[]), Delta::NamespaceRemoved("ns".into())),
         (policy(&[]), policy(&[("a", "b")]), Delta::PolicyRemoved(object)),
         (node(&["192.168.0.1"]), node(&["192.168.0.2"]), Delta::NodeRemoved("n1".into())),
         (tier(EndAction::Deny), tier(EndAction::Pass), Delta::TierRemoved("t".into())),
+        (host(&["192.168.0.1"]), host(&[]), Delta::HostEndpointRemoved("h".into())),
         (put(&web), put(&pod("x/web", &["10.0.0.2"])), remove(&web)),
     ] {
         let mut index = Index::default();

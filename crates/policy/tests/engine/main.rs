@@ -3,6 +3,7 @@
 mod addresses;
 mod apis;
 mod deltas;
+mod hosts;
 mod nearest;
 mod reference;
 mod sequence;

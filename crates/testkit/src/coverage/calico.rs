@@ -44,6 +44,7 @@ pub(super) const FEATURES: &[&str] = &[
     "address in a set of addresses",
     "address in a set of addresses and a pod's",
     "address in several sets of addresses",
+    "address that is expected of a host",
     "address behind a Service",
     "Calico: policy of a namespace",
     "Calico: policy of the cluster",
@@ -167,6 +168,8 @@ impl Seen {
             self.if_so(sets > 0, "address in a set of addresses");
             self.if_so(sets > 0 && pod_at(cluster, ip).is_some(), "address in a set of addresses and a pod's");
             self.if_so(sets > 1, "address in several sets of addresses");
+            let expected = cluster.host_endpoints.iter().any(|host| host.addresses.contains(&ip));
+            self.if_so(expected, "address that is expected of a host");
             let mut endpoints = cluster.endpoint_slices.iter().flat_map(|s| &s.endpoints);
             self.if_so(endpoints.any(|e| e.addresses.contains(&ip)), "address behind a Service");
         }

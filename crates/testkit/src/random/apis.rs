@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::calico::{NetworkSet, Tier};
+use tortie_model::calico::{HostEndpoint, NetworkSet, Tier};
 use tortie_model::{Endpoint, EndpointPort, EndpointSlice, Family, Labels, Meta, Order, Traffic};
 
-use super::{BLOCKS, LABELS, NAMESPACES, PORTS, calico, clusterpolicy, labels, policies, protocol};
+use super::{BLOCKS, LABELS, NAMESPACES, OUTSIDE, PORTS, calico, clusterpolicy, labels, policies, protocol};
 use crate::Rng;
+use crate::build;
 use crate::cluster::{Cluster, Flow};
 
 /// Names of service accounts; one that nobody defines among them.
@@ -45,6 +46,7 @@ pub fn three_apis(rng: &mut Rng) -> Cluster {
     out.endpoint_slices = unique(rng.several(0, 4, |rng| slice(rng, &out)), |s| name(&s.meta));
     out.calico = unique(rng.several(2, 8, calico::policy), |p| name(&p.meta));
     out.cluster_policies = unique(rng.several(0, 3, clusterpolicy::policy), |p| (p.kind, p.meta.name.clone()));
+    out.host_endpoints = unique(rng.several(0, 2, |rng| host(rng, &out)), |h| name(&h.meta));
     out
 }
 
@@ -129,6 +131,22 @@ fn set(rng: &mut Rng, cluster: &Cluster) -> NetworkSet {
     }
 }
 
+/// A host, mostly with addresses of nodes.
+fn host(rng: &mut Rng, cluster: &Cluster) -> HostEndpoint {
+    let nodes: Vec<IpAddr> = cluster.nodes.iter().flat_map(|n| n.addresses.iter().copied()).collect();
+    let mut own = labels(rng);
+    if rng.chance(15) {
+        own = stolen(rng, &own);
+    }
+    let addresses = rng.several(0, 2, |rng| match rng.below(100) {
+        0..70 => *rng.pick(&nodes),
+        _ => build::ip(rng.pick::<&str>(&OUTSIDE)),
+    });
+    let mut out = build::host_endpoint(&format!("host{}", rng.below(3)), &[], &[]);
+    (out.meta.labels, out.addresses) = (own, addresses);
+    out
+}
+
 /// One of the blocks that rules speak of.
 pub(super) fn net(rng: &mut Rng) -> IpNet {
     rng.pick(&BLOCKS).parse().expect("a CIDR")
@@ -140,7 +158,7 @@ fn addresses(cluster: &Cluster) -> Vec<IpAddr> {
 
 fn slice(rng: &mut Rng, cluster: &Cluster) -> EndpointSlice {
     let mut known = addresses(cluster);
-    known.extend(["203.0.113.5", "2001:db8::1"].map(crate::build::ip));
+    known.extend(["203.0.113.5", "2001:db8::1"].map(build::ip));
     EndpointSlice {
         meta: Meta {
             namespace: (*rng.pick(&NAMESPACES)).into(),
@@ -192,9 +210,13 @@ pub(super) fn change(rng: &mut Rng, cluster: &mut Cluster) {
             let new = clusterpolicy::policy(rng);
             replace(rng, &mut cluster.cluster_policies, new, |p| (p.kind, p.meta.name.clone()));
         }
-        50..63 => {
+        50..60 => {
             let new = set(rng, cluster);
             replace(rng, &mut cluster.network_sets, new, |s| name(&s.meta));
+        }
+        60..63 => {
+            let new = host(rng, cluster);
+            replace(rng, &mut cluster.host_endpoints, new, |h| name(&h.meta));
         }
         63..76 => {
             let new = slice(rng, cluster);

@@ -10,11 +10,11 @@ use tortie_model::{LabelSelector, Labels, Namespace, Operator, Pod};
 use super::pod_at;
 use crate::cluster::Cluster;
 
-/// What Calico's selectors see of a pod or a set of addresses.
+/// What Calico's selectors see of a pod, a set of addresses or a host.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub labels: BTreeMap<String, String>,
-    /// Its namespace; empty for a GlobalNetworkSet.
+    /// Its namespace; empty for a GlobalNetworkSet and a host.
     pub namespace: Arc<str>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn of_pod(cluster: &Cluster, pod: &Pod) -> Endpoint {
     Endpoint { labels, namespace: pod.meta.namespace.clone() }
 }
 
-/// Everything that has an address: the pod, and the sets of addresses that hold it.
+/// Everything that has an address: the pod, the sets of addresses that hold it, the hosts of which it is expected.
 pub(super) fn endpoints_at(cluster: &Cluster, ip: IpAddr) -> Vec<Endpoint> {
     let mut out = Vec::new();
     if let Some(pod) = pod_at(cluster, ip) {
@@ -63,6 +63,9 @@ pub(super) fn endpoints_at(cluster: &Cluster, ip: IpAddr) -> Vec<Endpoint> {
         }
         out.push(Endpoint { labels, namespace: set.meta.namespace.clone() });
     }
+    // A host is in no namespace, and known by the addresses that are expected of it.
+    let hosts = cluster.host_endpoints.iter().filter(|host| host.addresses.contains(&ip));
+    out.extend(hosts.map(|host| Endpoint { labels: own(&host.meta.labels), namespace: "".into() }));
     out
 }
 

@@ -42,6 +42,9 @@ pub trait Space: Send + Sync {
     /// # Panics
     /// When there are not so many.
     fn cluster(&self, number: u64) -> Cluster;
+
+    /// The packets that are sent between two ends: one for everything that a rule can tell apart.
+    fn traffic(&self, family: Family) -> Vec<Traffic>;
 }
 
 /// The pairs of ends between which packets are sent, of a pod and anybody: in one of the families, drawn.
@@ -61,11 +64,10 @@ pub fn pairs(rng: &mut Rng, cluster: &Cluster) -> Vec<(IpAddr, IpAddr)> {
     out
 }
 
-/// The packets that are sent between two ends: one for everything that a rule can tell apart.
-#[must_use]
-pub fn traffic(family: Family) -> [Traffic; 5] {
-    let tcp = |port| Traffic::port(Protocol::Tcp, port);
-    [tcp(80), tcp(81), tcp(82), Traffic::port(Protocol::Udp, 80), Traffic::echo_request(family)]
+/// To these ports of TCP, to one of UDP, and one without ports.
+fn to_ports(tcp: &[u16], family: Family) -> Vec<Traffic> {
+    let tcp = tcp.iter().map(|port| Traffic::port(Protocol::Tcp, *port));
+    tcp.chain([Traffic::port(Protocol::Udp, 80), Traffic::echo_request(family)]).collect()
 }
 
 fn nodes() -> Vec<Node> {

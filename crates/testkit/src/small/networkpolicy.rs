@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use tortie_model::{NetworkPolicy, PeerRule, Pod, PolicyPeer, PolicyPort, PortSpec, Protocol};
+use tortie_model::{Family, NetworkPolicy, PeerRule, Pod, PolicyPeer, PolicyPort, PortSpec, Protocol, Traffic};
 
-use super::{PODS, RULES, Space, nodes, shuffle};
+use super::{PODS, RULES, Space, nodes, shuffle, to_ports};
 use crate::cluster::Cluster;
 use crate::{Rng, build};
 
@@ -92,6 +92,10 @@ impl Space for NetworkPolicies {
         let (pods, offset) = (self.ends[at].0, (number - start) as usize);
         let policies = if self.policies_beside(pods).1 { self.unmirrored[offset] } else { offset };
         cluster(&mut Rng::new(number), &self.pods[pods], &self.policies[policies])
+    }
+
+    fn traffic(&self, family: Family) -> Vec<Traffic> {
+        to_ports(&[80, 81, 82], family)
     }
 }
 

@@ -5,10 +5,10 @@
 //! so is all that says the same in other words: see `written`. A selector that selects the same pods of a cluster as
 //! another does is the same selector. Without a policy of Calico, a cluster is none of these.
 
-use tortie_model::{ClusterTier, Direction};
+use tortie_model::{ClusterTier, Direction, Family, Traffic};
 
 use super::written::Written;
-use super::{PODS, RULES, Space};
+use super::{PODS, RULES, Space, to_ports};
 use crate::Rng;
 use crate::cluster::Cluster;
 
@@ -195,6 +195,10 @@ impl Space for Tiers {
             List::Cluster => Second::Cluster(&self.cluster[second]),
         };
         Written::new(Rng::new(number), shape.pods).cluster(shape.standing, &self.calico[shape.first][first], second)
+    }
+
+    fn traffic(&self, family: Family) -> Vec<Traffic> {
+        to_ports(&[80, 81], family)
     }
 }
 
