@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 25] = [
+    let tests: [(&str, Test); 26] = [
         ("every step of the practical holds", |w| example::holds(w, &w.plain)),
         ("every step of the hardened practical holds", |w| example::holds(w, &w.hardened)),
         ("every step of the practical of Calico holds", |w| example::holds(w, &w.calico)),
