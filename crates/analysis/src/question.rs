@@ -26,6 +26,8 @@ pub struct Question {
     pub probe: Probe,
     /// The port that it is sent to; 0 for a ping.
     pub port: u16,
+    /// The port that it is sent from; `None` where that does not matter.
+    pub source_port: Option<u16>,
     /// How the destination is addressed.
     pub via: Via,
     /// Who may answer, and what its packets are behind the translation. Never empty.
@@ -147,6 +149,7 @@ pub fn question(staged: &Staged, index: &Index, cell: &Cell, family: Family) -> 
         destination,
         probe: cell.probe.clone(),
         port,
+        source_port: None,
         via: cell.via,
         answerers,
     })

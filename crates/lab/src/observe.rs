@@ -1,6 +1,6 @@
 //! Sends the packets of questions, and tells what became of them: evidence, not silence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tortie_analysis::observation::Kernel;
@@ -31,16 +31,20 @@ pub struct Sighting {
 }
 
 impl Cluster {
-    /// Sends the packets of all questions, many at a time, and waits for what becomes of them.
+    /// Sends the packets of all questions, many at a time, and waits for what becomes of them. Those that are sent from
+    /// the same port of an address, whose drops could not be told apart, are sent one after the other.
     ///
     /// # Errors
     /// When the lab itself fails. A packet that is lost is no error here, but what the sighting says.
     pub fn observe(&mut self, questions: &[&Question]) -> Result<Vec<Sighting>, ClusterError> {
-        let mut sightings = Vec::with_capacity(questions.len());
-        for some in questions.chunks(AT_ONCE) {
-            sightings.extend(self.observe_some(some)?);
+        let mut sightings: Vec<Option<Sighting>> = questions.iter().map(|_| None).collect();
+        let mut left: Vec<usize> = (0..questions.len()).collect();
+        while !left.is_empty() {
+            let now = at_once(questions, &mut left);
+            let found = self.observe_some(&now.iter().map(|n| questions[*n]).collect::<Vec<_>>())?;
+            now.into_iter().zip(found).for_each(|(n, sighting)| sightings[n] = Some(sighting));
         }
-        Ok(sightings)
+        Ok(sightings.into_iter().map(|s| s.expect("every question was asked")).collect())
     }
 
     fn observe_some(&mut self, questions: &[&Question]) -> Result<Vec<Sighting>, ClusterError> {
@@ -121,8 +125,23 @@ impl Cluster {
             [only] if !matches!(probe, Probe::Dns(_)) => Some(only.name.as_str()),
             _ => None,
         };
-        ProbeSpec::new(question.source, question.destination, probe, expect)
+        ProbeSpec::new(question.source, question.destination, probe, expect).from_port(question.source_port)
     }
+}
+
+/// Takes questions that can be asked at the same time.
+fn at_once(questions: &[&Question], left: &mut Vec<usize>) -> Vec<usize> {
+    let (mut now, mut ports) = (Vec::new(), BTreeSet::new());
+    left.retain(|n| {
+        let question = questions[*n];
+        let port = question.source_port.map(|port| (question.source, question.answerers[0].traffic.protocol, port));
+        let take = now.len() < AT_ONCE && port.is_none_or(|port| ports.insert(port));
+        if take {
+            now.push(*n);
+        }
+        !take
+    });
+    now
 }
 
 fn sighting(question: &Question, outcome: Outcome, denial: Option<Denial>) -> Sighting {

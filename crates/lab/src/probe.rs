@@ -61,6 +61,8 @@ pub struct ProbeSpec {
     pub destination: IpAddr,
     /// What is sent.
     pub probe: Probe,
+    /// The port that it is sent from; `None`: one that no other probe has. A ping has none.
+    pub source_port: Option<u16>,
     /// The name that must answer; `None`: any. A ping is answered by its destination address, not by a name.
     pub expect: Option<String>,
     /// How long to wait for an answer; see [`DEADLINE`].
@@ -71,7 +73,14 @@ impl ProbeSpec {
     /// A probe with the usual deadline.
     #[must_use]
     pub fn new(source: IpAddr, destination: IpAddr, probe: Probe, expect: Option<&str>) -> Self {
-        Self { source, destination, probe, expect: expect.map(str::to_owned), deadline: DEADLINE }
+        let expect = expect.map(str::to_owned);
+        Self { source, destination, probe, source_port: None, expect, deadline: DEADLINE }
+    }
+
+    /// The same from a port, on which nobody else must listen or send there.
+    #[must_use]
+    pub fn from_port(self, source_port: Option<u16>) -> Self {
+        Self { source_port, ..self }
     }
 }
 

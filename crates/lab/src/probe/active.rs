@@ -73,12 +73,12 @@ pub(super) enum Step {
 
 impl Active {
     /// Opens and binds a socket in the namespace of the calling thread. Nothing is sent. `id` tells a ping or a query
-    /// from all others, `ports` yields source ports to try, and `nonce` tells the answer from anything else.
+    /// from all others, `ports` yields source ports to try where none is given, and `nonce` tells the answer from anything else.
     pub(super) fn open(
         spec: ProbeSpec,
         id: u16,
         nonce: u64,
-        mut ports: impl Iterator<Item = u16>,
+        ports: impl Iterator<Item = u16>,
     ) -> Result<Self, Outcome> {
         let v4 = spec.source.is_ipv4();
         let (kind, protocol) = match (&spec.probe, v4) {
@@ -97,6 +97,7 @@ impl Active {
             sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).map_err(|e| failed("SO_LINGER", e))?;
         }
         let (protocol, destination_port) = spec.probe.target(spec.destination);
+        let mut ports = spec.source_port.into_iter().chain(ports.take_while(|_| spec.source_port.is_none()));
         let source_port = if kind == SocketType::RAW {
             bind_first(&socket, spec.source, [0].into_iter())?;
             // Here and not on start: a raw socket without a peer is told the errors of all other probes.

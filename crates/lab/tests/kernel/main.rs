@@ -58,8 +58,9 @@ fn main() -> ExitCode {
 type Test = fn(&World) -> Result;
 
 fn trials(world: Option<&'static World>) -> Vec<Trial> {
-    let tests: [(&str, Test); 19] = [
+    let tests: [(&str, Test); 20] = [
         ("pods reach each other on one node and across nodes", reach::pods),
+        ("a probe comes from the port that it is given", reach::given_port),
         ("a pod answers on its declared ports alone", reach::declared_ports),
         ("outside hosts, nodes and pods in a node's network", reach::beyond_pods),
         ("a pod keeps the addresses that it is given", reach::given_addresses),

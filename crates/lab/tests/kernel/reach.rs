@@ -3,11 +3,11 @@
 use tortie_lab::{
     Answers, OutsideSpec, Place, PodSpec,
     address::Families,
-    probe::{Outcome, Probe, Prober},
+    probe::{Outcome, Probe, ProbeSpec, Prober},
 };
 use tortie_model::Protocol;
 
-use crate::support::{Result, World, answered, probe, probe_address, three_pods, two_nodes};
+use crate::support::{Result, World, address, answered, probe, probe_address, three_pods, two_nodes};
 
 pub(crate) fn pods(world: &World) -> Result {
     for (families, versions) in
@@ -35,6 +35,32 @@ pub(crate) fn pods(world: &World) -> Result {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+pub(crate) fn given_port(world: &World) -> Result {
+    let mut topology = three_pods(&world.sandbox, Families::Dual)?;
+    let listening = PodSpec { answers: Answers::On(vec![(Protocol::Tcp, 53)]), ..PodSpec::tool("b", "four", "node-2") };
+    topology.add_pods(&[listening])?;
+    let prober = Prober::start()?;
+    let [one, three, four] = [("a", "one"), ("b", "three"), ("b", "four")].map(|(ns, name)| Place::pod(ns, name));
+    for v4 in [true, false] {
+        let sent = |from: &Place, to: &Place, what: Probe| -> Result<_> {
+            let netns = topology.endpoint(from).ok_or("no such place")?.netns;
+            let spec = ProbeSpec::new(address(&topology, from, v4)?, address(&topology, to, v4)?, what, None);
+            let prepared = prober.prepare(netns, vec![spec.from_port(Some(53))])?;
+            let port = prepared[0].tuple().source_port;
+            Ok((port, prober.launch(prepared).swap_remove(0).wait()))
+        };
+        // One after the other, from the same port: the one before has given it back.
+        for what in [Probe::Tcp(80), Probe::Tcp(81), Probe::Udp(80), Probe::Udp(81), Probe::Sctp(80), Probe::Sctp(81)] {
+            let (port, outcome) = sent(&one, &three, what.clone())?;
+            answered(&outcome, &format!("from a given port: {what:?}"))?;
+            assert_eq!(port, 53);
+        }
+        let (_, outcome) = sent(&four, &three, Probe::Tcp(80))?;
+        assert!(matches!(outcome, Outcome::Failed { .. }), "somebody listens on it: {outcome:?}");
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Verdicts of Calico's own code, sent as packets: a sample of the random clusters of the public suites, where those are at
 //! hand (`testkit::corpora`).
 //!
-//! The kernel chooses the port that a probe comes from, and pods answer on the ports that they declare; flows for which
-//! either matters are left to the tests without packets, as are messages that no probe sends.
+//! A flow's packets come from the port that it names, unless the sender listens there itself. Such flows are left to the
+//! tests without packets, as are messages that no probe sends, and addresses that nobody can have.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use tortie_analysis::address::Families;
 use tortie_analysis::observation::Answer;
 use tortie_analysis::question::Question;
-use tortie_analysis::staging::{Ground, Stager};
+use tortie_analysis::staging::{Ground, Staged, Stager};
 use tortie_lab::Cluster as Lab;
 use tortie_manifest::case::{Endpoint, Probe};
 use tortie_manifest::{Expansion, LoadOptions, Memory, ObjectSet, load};
-use tortie_model::{Family, Protocol, Traffic};
+use tortie_model::{ContainerPort, Family, Pod, Protocol, Traffic};
 use tortie_policy::{Asked, Index};
 use tortie_testkit::{By, corpora, decided};
 
@@ -25,7 +25,7 @@ use crate::{Result, World};
 /// Clusters of the sample, evenly spread.
 const CLUSTERS: usize = 60;
 /// Fewer packets than this prove little.
-const LEAST: usize = 600;
+const LEAST: usize = 1_200;
 
 pub(crate) fn sample(world: &World) -> Result {
     let text = match corpora::suite("calico-verdicts") {
@@ -36,20 +36,23 @@ pub(crate) fn sample(world: &World) -> Result {
         }
     };
     let lines: Vec<&str> = text.lines().collect();
-    let (mut sent, mut left) = (0, 0);
+    let [mut sent, mut from_ports, mut left] = [0; 3];
     for line in lines.iter().step_by((lines.len() / CLUSTERS).max(1)).take(CLUSTERS) {
         let record: Value = serde_json::from_str(line)?;
-        let (s, l) = play(world, &record).map_err(|e| format!("{}: {e}", record["id"]))?;
-        sent += s;
-        left += l;
+        let counts = play(world, &record).map_err(|e| format!("{}: {e}", record["id"]))?;
+        for (sum, count) in [&mut sent, &mut from_ports, &mut left].into_iter().zip(counts) {
+            *sum += count;
+        }
     }
-    println!("{sent} packets agree, {left} flows are left to tests without packets");
+    println!(
+        "{sent} packets agree, {from_ports} of them from given ports; {left} flows are left to tests without packets"
+    );
     decided(By::Packets, sent);
     if sent < LEAST { Err(format!("{sent} packets prove little").into()) } else { Ok(()) }
 }
 
-/// Plays one cluster: how many packets were sent, and how many flows were left out.
-fn play(world: &World, record: &Value) -> Result<(usize, usize)> {
+/// Plays one cluster: how many packets were sent, how many of them from a given port, how many flows were left out.
+fn play(world: &World, record: &Value) -> Result<[usize; 3]> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": record["objects"]});
     let files = Memory::new([("objects.json", list.to_string())]);
     let loaded = load(&files, &["objects.json"], &LoadOptions::default());
@@ -71,7 +74,10 @@ fn play(world: &World, record: &Value) -> Result<(usize, usize)> {
     let hosts: Vec<IpAddr> = ends.filter(is_host).collect::<BTreeSet<_>>().into_iter().collect();
     let ground = ground(packets::outside(&hosts));
     let mut lab = Lab::boot(&world.sandbox, &ground)?;
-    lab.sync(Stager::new(ground).stage(&objects)?)?;
+    let mut staged = Stager::new(ground).stage(&objects)?;
+    flows.iter().for_each(|flow| answer(&mut staged, flow));
+    let index = staged.index();
+    lab.sync(staged)?;
 
     let mut asked: Vec<(Question, bool)> = Vec::new();
     for flow in flows {
@@ -80,22 +86,60 @@ fn play(world: &World, record: &Value) -> Result<(usize, usize)> {
         if let ([Some(from), Some(to)], Some(probe)) = (&ends, probe(flow, to))
             && let Some(wanted) = wanted(&index, flow, from, to, &probe)
         {
-            asked.push((packets::question(&index, from, to, probe), wanted));
+            let question = Question { source_port: source_port(flow), ..packets::question(&index, from, to, probe) };
+            // What it sends would be taken for an answer to an earlier one.
+            if !asked.iter().any(|(earlier, _)| is_answer(&question, earlier)) {
+                asked.push((question, wanted));
+            }
         }
     }
+    let from_ports = asked.iter().filter(|(question, _)| question.source_port.is_some()).count();
     let sightings = lab.observe(&asked.iter().map(|(q, _)| q).collect::<Vec<_>>())?;
     let mut wrong = Vec::new();
     for ((question, wanted), sighting) in asked.iter().zip(&sightings) {
         if sighting.kernel.answer() != Some(Answer::from(*wanted)) {
-            let (from, to, probe) = (question.source, question.destination, &question.probe);
-            wrong.push(format!(
-                "{from} -> {to} {probe}: theirs {}, kernel {:?}",
-                Answer::from(*wanted),
-                sighting.kernel
-            ));
+            let Question { source, source_port, destination, probe, .. } = question;
+            let (theirs, kernel) = (Answer::from(*wanted), &sighting.kernel);
+            wrong
+                .push(format!("{source} {source_port:?} -> {destination} {probe}: theirs {theirs}, kernel {kernel:?}"));
         }
     }
-    if wrong.is_empty() { Ok((asked.len(), flows.len() - asked.len())) } else { Err(wrong.join("\n").into()) }
+    if wrong.is_empty() {
+        Ok([asked.len(), from_ports, flows.len() - asked.len()])
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+/// Lets the pod that a flow is for answer it. A port without a name is nothing to policies.
+fn answer(staged: &mut Staged, flow: &Value) {
+    let Some(to) = flow["dst_ip"].as_str().and_then(|ip| ip.parse().ok()) else { return };
+    let (Some(Probe::Port(protocol, number)), Some(pod)) =
+        (probe(flow, to), staged.world.pods.values_mut().find(|pod| pod.ips.contains(&to)))
+    else {
+        return;
+    };
+    // One that declares none answers on every port.
+    if !pod.ports.is_empty() && !listens(pod, Traffic::port(protocol, number)) {
+        pod.ports.push(ContainerPort { name: None, protocol, number });
+    }
+}
+
+fn listens(pod: &Pod, traffic: Traffic) -> bool {
+    pod.ports.iter().any(|port| Traffic::port(port.protocol, port.number) == traffic)
+}
+
+/// The port that a flow comes from.
+fn source_port(flow: &Value) -> Option<u16> {
+    flow["sport"].as_u64().and_then(|n| u16::try_from(n).ok())
+}
+
+/// Whether a packet has the ends and ports of an answer to another.
+fn is_answer(question: &Question, to: &Question) -> bool {
+    let protocol = |q: &Question| q.answerers[0].traffic.protocol;
+    (question.source, question.destination) == (to.destination, to.source)
+        && protocol(question) == protocol(to)
+        && (question.source_port, Some(question.port)) == (Some(to.port), to.source_port)
 }
 
 /// The last byte of the first and the last address of a small network, which hosts seldom have.
@@ -141,12 +185,11 @@ fn wanted(index: &Index, flow: &Value, from: &End, to: &End, probe: &Probe) -> O
         _ => Traffic::echo_request(Family::of(to.ip)),
     };
     let ours = |source_port| index.verdict(&source, &destination, Asked { traffic, source_port }).is_allowed();
-    // Where ours is deliberately another, too: see conformance/exceptions.toml.
-    let depends = EPHEMERAL.iter().any(|port| ours(*port) != wanted);
-    let silent = |pod: &tortie_model::Pod| {
-        let listens = |c: &tortie_model::ContainerPort| Traffic::port(c.protocol, c.number) == traffic;
-        traffic.protocol.transport().is_some() && !pod.ports.is_empty() && !pod.ports.iter().any(listens)
-    };
-    let unanswered = wanted && destination.pod().is_some_and(|pod| silent(pod));
-    (!depends && !unanswered).then_some(wanted)
+    let given = source_port(flow);
+    // Where ours is deliberately another: see conformance/exceptions.toml.
+    let differs =
+        given.as_slice().iter().chain(EPHEMERAL.iter().filter(|_| given.is_none())).any(|p| ours(*p) != wanted);
+    let from_port = given.map(|port| Traffic { detail: port, ..traffic });
+    let taken = from_port.is_some_and(|from| from.detail == 0 || source.pod().is_some_and(|pod| listens(pod, from)));
+    (!differs && !taken).then_some(wanted)
 }

@@ -175,6 +175,7 @@ pub(crate) fn question(index: &Index, from: &End, to: &End, probe: Probe) -> Que
         to: Some(to.endpoint.clone()),
         destination: to.ip,
         port: if traffic.protocol.transport().is_some() { traffic.detail } else { 0 },
+        source_port: None,
         probe,
         via: Via::Pod,
         answerers: vec![Answerer { name: to.name.clone(), side: index.address_side(to.ip), traffic }],
