@@ -155,6 +155,26 @@ closed for 1 pair
 }
 
 #[test]
+fn a_rule_that_passed_packets_on_is_told_as_what_it_was() {
+    let policy = |kind: &str, action: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: p}}\n\
+             spec: {{selector: app == 'cart', types: [Egress], egress: [{{action: {action}}}]}}\n"
+        )
+    };
+    let (old, new) = (policy("GlobalNetworkPolicy", "Pass"), policy("StagedGlobalNetworkPolicy", "Log"));
+    let shop = folder(&[("pods.yaml", PODS), ("old.yaml", &old), ("new.yaml", &new)]);
+    let (_, out, said) = tortie(shop.path(), &["diff", "--staged", "-f", "."]);
+    let expected = "\
+StagedGlobalNetworkPolicy/p replaces GlobalNetworkPolicy/p, whose egress[0]
+  passed this on
+  new.yaml:3
+  old.yaml:4
+";
+    assert!(out.starts_with(expected), "{out}{said}");
+}
+
+#[test]
 fn programs_get_the_staged_policy_with_its_place() {
     let shop = shop();
     let (_, out, _) = tortie(shop.path(), &["diff", "--staged", "-f", ".", "-o", "json"]);
@@ -231,6 +251,9 @@ fn an_explanation_says_what_is_and_what_would_be() {
     assert_eq!((&line["allowed"], &line["staged"]["allowed"]), (&true.into(), &false.into()));
     let isolating = json!(["StagedKubernetesNetworkPolicy/shop/db"]);
     assert_eq!(line["staged"]["ingress"]["isolating"], isolating);
+    let (_, out, _) = ask(&["shop/web", "shop/db", "-o", "json"]);
+    schema::assert_lines_valid("explain", &out);
+    assert!(lines(&out)[0]["staged"]["regions"].is_array(), "{out}");
     let (code, ..) = ask(&["--batch", "-"]);
     assert_eq!(code, 2, "in bulk there is no room for two answers");
 }

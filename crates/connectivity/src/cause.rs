@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tortie_model::{Direction, ObjectRef};
-use tortie_policy::{By, Index, Outcome, Policy, Regions, Stack, TierStack, Verdict};
+use tortie_policy::{Action, By, Index, Outcome, Policy, Position, Regions, Stack, TierStack, Verdict};
 
 use crate::connectivity::{Connectivity, Decision};
 use crate::subject::Name;
@@ -156,7 +156,9 @@ impl Judge<'_> {
 
     fn blame_passing(&self, (decision, outcome): (&Decision<'_>, Option<&Outcome>), out: &mut BTreeSet<Cause>) {
         let (Some(stack), Some(outcome)) = (decision.stack, outcome) else { return };
-        for rule in outcome.passed.iter().filter_map(|position| stack.rule_ref(*position)) {
+        // Rules that log are among them, and have no part in it.
+        let passes = |at: &&Position| stack.rules().any(|(p, rule)| p == **at && rule.action == Action::Pass);
+        for rule in outcome.passed.iter().filter(passes).filter_map(|at| stack.rule_ref(*at)) {
             out.extend(self.fate(&rule.policy).map(|fate| self.policy(&rule.policy, fate, Some(rule.index))));
         }
     }

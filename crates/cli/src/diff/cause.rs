@@ -181,17 +181,18 @@ impl<'s> Sides<'s> {
         Blamed { policy, rule, side, is_new: std::ptr::eq(side, self.new), staged }
     }
 
-    /// The cluster whose rule decides. What is closed was allowed by a rule of the old policy, or is denied by one of
-    /// the new; what is opened, the other way round.
+    /// The cluster whose rule decides: the only one that has it, or else the one that does what the flow lost or won. What
+    /// is closed was allowed by a rule of the old policy, or is denied by one of the new; what is opened, the other way
+    /// round.
     fn deciding(&self, turn: Turn, rule: Option<&RuleRef>) -> &'s Side {
         let (first, second) = match turn {
             Turn::Opened => (self.new, self.old),
             Turn::Closed => (self.old, self.new),
         };
-        match rule {
-            None => self.new,
-            Some(rule) if action(first, rule) == Some(Action::Allow) => first,
-            Some(_) => second,
+        let Some(rule) = rule else { return self.new };
+        match (action(first, rule), action(second, rule)) {
+            (Some(Action::Allow), _) | (Some(_), None) => first,
+            _ => second,
         }
     }
 }
@@ -262,8 +263,8 @@ impl Blamed<'_> {
             return format!("{begins}: {what}");
         };
         let what = match (action(self.side, rule), turn, self.is_new) {
-            (Some(Action::Pass | Action::Log), _, true) => "passes this on",
-            (Some(Action::Pass | Action::Log), _, false) => "passed this on",
+            (Some(Action::Pass), _, true) => "passes this on",
+            (Some(Action::Pass), _, false) => "passed this on",
             (_, Turn::Opened, true) => "allows this",
             (_, Turn::Opened, false) => "denied this",
             (_, Turn::Closed, true) => "denies this",
