@@ -57,7 +57,7 @@ impl Asked<'_> {
         let [Ok(prefix)] = run.logged.iter().map(|l| l.parse::<Prefix>()).collect::<Vec<_>>()[..] else {
             panic!("{:?}", run.logged)
         };
-        let Prefix::Path { kind: PathKind::Deny, direction, path } = prefix else {
+        let Prefix::Path { kind: PathKind::Deny, direction, path, .. } = prefix else {
             return assert!(self.is_closed(from) || self.is_closed(to), "{prefix}");
         };
         let verdict = self.index.verdict(&self.index.address_side(from), &self.index.address_side(to), traffic);

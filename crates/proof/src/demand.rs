@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use tortie_model::Direction;
+use tortie_plan::nft::Lane;
 use tortie_policy::Asked;
 use tortie_ruleset::Hook;
 use tortie_ruleset::lift::{ClassSet, Head, IpVersion, Space};
@@ -33,6 +34,8 @@ pub(crate) struct Demand<'a> {
     any: ClassSet,
     everything: ClassSet,
     nothing: ClassSet,
+    /// What passes where policy allows nothing.
+    closed: ClassSet,
     whole: ClassSet,
     discovery: ClassSet,
     /// Addresses in the ranges of this node's pods.
@@ -43,17 +46,22 @@ pub(crate) struct Demand<'a> {
 
 impl<'a> Demand<'a> {
     pub(crate) fn new(claim: &'a Claim<'a>, endpoints: &'a Endpoints, halves: &'a Halves, space: &'a Space) -> Self {
+        // Without the header that policy asks for, policy is not asked.
+        let spared = claim.lane == Lane::Shadow;
         let discovery = |kind: u16| matches!(kind, 130..=137 | 143);
         Self {
             answers: halves
                 .answers
                 .iter()
-                .map(|answer| space.traffic_where(|t| !t.headless && answer.passes(policy_traffic(t))))
+                .map(|answer| {
+                    space.traffic_where(|t| if t.headless { spared } else { answer.passes(policy_traffic(t)) })
+                })
                 .collect(),
             any: space.addresses_where(|_| true),
             everything: space.traffic_where(|_| true),
             nothing: space.traffic_where(|_| false),
-            whole: space.traffic_where(|t| !t.headless),
+            closed: space.traffic_where(|t| spared && t.headless),
+            whole: space.traffic_where(|t| spared || !t.headless),
             discovery: space.traffic_where(|t| {
                 space.version == IpVersion::V6 && t.protocol == 58 && !t.headless && discovery(t.detail >> 8)
             }),
@@ -71,11 +79,14 @@ impl<'a> Demand<'a> {
         let Some(input) = head.input.as_ref().filter(|_| matches!(head.hook, Hook::Forward | Hook::Input)) else {
             return self.same(&self.any, &self.any, &self.everything, Why::NotAsked);
         };
+        if self.is_shadow() && !matches!(head.connection.state, Connection::NEW | Connection::UNTRACKED) {
+            return self.same(&self.any, &self.any, &self.everything, Why::NotAsked);
+        }
         if input.name.starts_with(&*self.claim.facts.interface_prefix) {
             self.sent_by_pod(head, input)
         } else if head.hook == Hook::Input {
             // None of our business, unless a new connection claims to be a pod's.
-            let claims = head.connection.state == Connection::NEW && input.index != 1;
+            let claims = head.connection.state == Connection::NEW && input.index != 1 && !self.is_shadow();
             let forged = if claims { self.ranged.clone() } else { self.space.addresses_where(|_| false) };
             let mut out = self.same(&forged, &self.any, &self.nothing, Why::Forged);
             out.extend(self.same(&self.any.without(&forged), &self.any, &self.everything, Why::NotAsked));
@@ -92,6 +103,15 @@ impl<'a> Demand<'a> {
         vec![Wanted { source: source.clone(), destination: destination.clone(), passes: passes.clone(), why }]
     }
 
+    fn is_shadow(&self) -> bool {
+        self.claim.lane == Lane::Shadow
+    }
+
+    /// What must pass for a reason that is none of policy's: in the shadow lane all of it.
+    fn fixed<'s>(&'s self, passes: &'s ClassSet, why: Why) -> (&'s ClassSet, Why) {
+        if self.is_shadow() { (&self.everything, Why::NotAsked) } else { (passes, why) }
+    }
+
     fn is_revoked(&self, connection: Connection) -> bool {
         connection.mark & self.claim.revoked_bit != 0
     }
@@ -100,7 +120,7 @@ impl<'a> Demand<'a> {
         match self.halves.rows[&(endpoint, direction)][peer] {
             Half::Ungoverned => &self.everything,
             Half::Whole => &self.whole,
-            Half::Closed => &self.nothing,
+            Half::Closed => &self.closed,
             Half::Decided(id) => &self.answers[id],
         }
     }
@@ -113,7 +133,8 @@ impl<'a> Demand<'a> {
             *interface.name == *input.name && interface.index == input.index
         };
         let own = self.space.addresses_where(|ip| self.endpoints.at(ip).is_some_and(is_its));
-        let mut out = self.same(&self.any.without(&own), &self.any, sparing, Why::Spoofed);
+        let (passes, why) = self.fixed(sparing, Why::Spoofed);
+        let mut out = self.same(&self.any.without(&own), &self.any, passes, why);
         match head.connection.state {
             Connection::INVALID => out.extend(self.same(&own, &self.any, sparing, Why::Invalid)),
             Connection::ESTABLISHED | Connection::RELATED => {
@@ -147,7 +168,7 @@ impl<'a> Demand<'a> {
     fn arriving(&self, source: usize, destination: usize) -> ClassSet {
         match self.endpoints.at(self.space.addresses()[destination]) {
             Some(endpoint) => self.half(endpoint, Direction::Ingress, source).clone(),
-            None if self.ranged.contains(destination) => self.nothing.clone(),
+            None if self.ranged.contains(destination) => self.fixed(&self.nothing, Why::Unprogrammed).0.clone(),
             None => self.everything.clone(),
         }
     }
@@ -168,7 +189,8 @@ impl<'a> Demand<'a> {
                 self.same(&self.any, &self.any, passes, why)
             }
             _ => {
-                let mut out = self.same(&self.ranged, &self.any, &self.nothing, Why::Forged);
+                let (passes, why) = self.fixed(&self.nothing, Why::Forged);
+                let mut out = self.same(&self.ranged, &self.any, passes, why);
                 let others = self.any.without(&self.ranged);
                 for destination in self.local.iter() {
                     let one = self.space.addresses_where(|ip| ip == self.space.addresses()[destination]);
@@ -177,7 +199,8 @@ impl<'a> Demand<'a> {
                     }
                 }
                 let closed = self.ranged.without(&self.local);
-                out.extend(self.same(&others, &closed, &self.nothing, Why::Unprogrammed));
+                let (passes, why) = self.fixed(&self.nothing, Why::Unprogrammed);
+                out.extend(self.same(&others, &closed, passes, why));
                 let elsewhere = self.any.without(&self.local).without(&closed);
                 out.extend(self.same(&others, &elsewhere, &self.everything, Why::NotAsked));
                 out

@@ -17,6 +17,7 @@ mod why;
 mod witness;
 mod words;
 
+use tortie_plan::nft::{Lane, as_enforced};
 use tortie_plan::{NodeFacts, Problem};
 use tortie_policy::Index;
 use tortie_ruleset::lift::{Cuts, Head, IpVersion, Lift, Space, interfaces, marks, odd};
@@ -37,6 +38,8 @@ const WITNESSES: usize = 8;
 /// What a node's table is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
+    /// Whether it enforces, or says what it would do.
+    pub lane: Lane,
     /// The cluster as the node knows it.
     pub index: &'a Index,
     /// The node.
@@ -93,9 +96,18 @@ impl Proof {
     }
 }
 
-/// Compares what a table does with every packet with what the engine says.
+/// Compares what a table does with every packet with what the engine says. Of a table of the shadow lane, what it says
+/// of every packet that policy is asked about; it has to let all others go on.
 #[must_use]
 pub fn prove(table: &Table, claim: &Claim<'_>) -> Proof {
+    let read;
+    let table = match claim.lane {
+        Lane::Enforcing => table,
+        Lane::Shadow => {
+            read = as_enforced(table);
+            &read
+        }
+    };
     let endpoints = Endpoints::of(claim);
     let mut cuts = Cuts::of(table);
     endpoints.cut_addresses(claim, &mut cuts);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tortie_model::{NetworkPolicy, PolicyPort, PortSpec, Protocol};
-use tortie_plan::nft::{Lowering, Options, REVOKED_BIT};
+use tortie_plan::nft::{Lane, Lowering, Options, REVOKED_BIT};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
 use tortie_policy::{Index, PodKey};
 use tortie_proof::{Blamer, Claim, prove};
@@ -62,7 +62,13 @@ impl Ground {
 
     /// What is told of this table, a line a witness.
     fn told(&self, table: &Table) -> Vec<String> {
-        let claim = Claim { index: &self.index, facts: &self.facts, problems: &[], revoked_bit: REVOKED_BIT };
+        let claim = Claim {
+            lane: Lane::Enforcing,
+            index: &self.index,
+            facts: &self.facts,
+            problems: &[],
+            revoked_bit: REVOKED_BIT,
+        };
         let mut proof = prove(table, &claim);
         proof.blame(&Blamer::new(&self.table, table, &self.plan, &self.index));
         let mut blame: Vec<String> =
@@ -216,7 +222,13 @@ fn of_two_decisions_the_denying_one_is_named() {
     let ground = Ground::with([out]);
     let mut table = ground.table.clone();
     rules(&mut table, "egress4.1").insert(0, Rule { exprs: vec![Expr::Verdict(Verdict::Accept)], comment: None });
-    let claim = Claim { index: &ground.index, facts: &ground.facts, problems: &[], revoked_bit: REVOKED_BIT };
+    let claim = Claim {
+        lane: Lane::Enforcing,
+        index: &ground.index,
+        facts: &ground.facts,
+        problems: &[],
+        revoked_bit: REVOKED_BIT,
+    };
     let mut proof = prove(&table, &claim);
     proof.blame(&Blamer::new(&ground.table, &table, &ground.plan, &ground.index));
     let [web, db] = ["10.244.1.2", "10.244.1.3"].map(ip);
@@ -235,7 +247,13 @@ fn what_was_put_there_is_not_to_blame() {
     let ground = Ground::new();
     assert!(ground.told(&ground.table).is_empty());
     // The plan and the cluster disagree: the table is what the plan says.
-    let claim = Claim { index: &Index::default(), facts: &ground.facts, problems: &[], revoked_bit: REVOKED_BIT };
+    let claim = Claim {
+        lane: Lane::Enforcing,
+        index: &Index::default(),
+        facts: &ground.facts,
+        problems: &[],
+        revoked_bit: REVOKED_BIT,
+    };
     let mut proof = prove(&ground.table, &claim);
     proof.blame(&Blamer::new(&ground.table, &ground.table, &ground.plan, &ground.index));
     let first = proof.findings().swap_remove(0);

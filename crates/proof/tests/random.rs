@@ -3,18 +3,20 @@
 mod corruption;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tortie_model::{Direction, IpProtocol, Traffic};
-use tortie_plan::nft::{Lowering, Options, REVOKED_BIT};
+use tortie_plan::nft::{Lane, Lowering, Options, REVOKED_BIT};
 use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
 use tortie_policy::{Asked, Index, Names, PodKey, Verdict};
 use tortie_proof::{Blamer, Claim, Proof, Witness, prove};
 use tortie_ruleset::machine::{Connection, Fate, Interface, Machine, Packet};
-use tortie_ruleset::{Hook, Table};
+use tortie_ruleset::{Chain, Expr, Hook, Table, Verdict as End};
 use tortie_testkit::{Cluster, Rng, random};
 
 struct Ground {
+    lane: Lane,
     cluster: Cluster,
     index: Index,
     facts: NodeFacts,
@@ -40,17 +42,22 @@ fn facts(cluster: &Cluster) -> NodeFacts {
 
 impl Ground {
     fn new(seed: u64) -> Self {
+        Self::of(seed, Lane::Enforcing)
+    }
+
+    fn of(seed: u64, lane: Lane) -> Self {
         let mut rng = Rng::new(seed);
         let cluster = if seed.is_multiple_of(2) { random::cluster(&mut rng) } else { random::tiered_cluster(&mut rng) };
         let options = Options { port_budget: *rng.pick(&[1, 64, 1000]), ..Options::default() };
         let (index, facts) = (cluster.index(), facts(&cluster));
         let plan = Compiler::new().compile(&index, &facts);
+        let options = if lane == Lane::Shadow { options.shadow() } else { options };
         let table = Lowering::new(options, None).start(&plan).pop().expect("a table").table;
-        Self { cluster, index, facts, plan, table }
+        Self { lane, cluster, index, facts, plan, table }
     }
 
     fn claim(&self) -> Claim<'_> {
-        Claim { index: &self.index, facts: &self.facts, problems: &[], revoked_bit: REVOKED_BIT }
+        Claim { lane: self.lane, index: &self.index, facts: &self.facts, problems: &[], revoked_bit: REVOKED_BIT }
     }
 
     fn prove(&self, table: &Table) -> Proof {
@@ -150,6 +157,38 @@ fn nothing_is_found_in_tables_as_they_are_lowered() {
         assert!(proof.holds(), "seed {seed}: {:#?}\n{}", proof.findings(), ground.cluster);
     }
     println!("longest proof: {longest:?}");
+}
+
+/// What the shadow lane says is held to the same, and what ends a packet there is found.
+#[test]
+fn nothing_is_found_in_shadow_lanes_as_they_are_lowered() {
+    let (mut missed, mut ends) = (0, 0);
+    for seed in 0..20 {
+        let ground = Ground::of(seed, Lane::Shadow);
+        let proof = ground.prove(&ground.table);
+        assert!(proof.holds(), "seed {seed}: {:#?}\n{}", proof.findings(), ground.cluster);
+        // Each denial in turn says nothing, or drops the packet as well.
+        let denials = ground.table.chains.iter().filter(|(name, _)| name.starts_with("deny_"));
+        for (name, chain) in denials.take(2) {
+            let broken = |change: &dyn Fn(&mut Vec<Expr>)| {
+                let mut chain = Chain::clone(chain);
+                chain.rules.iter_mut().for_each(|rule| change(&mut rule.exprs));
+                let mut table = ground.table.clone();
+                table.chains.insert(name.clone(), Arc::new(chain));
+                usize::from(!ground.prove(&table).witnesses.is_empty())
+            };
+            let (silent, drops) = (
+                broken(&|exprs| exprs.retain(|e| !matches!(e, Expr::Log { .. }))),
+                broken(&|exprs| {
+                    let accepts = exprs.iter_mut().filter(|e| **e == Expr::Verdict(End::Accept));
+                    accepts.for_each(|e| *e = Expr::Verdict(End::Drop));
+                }),
+            );
+            assert_eq!(silent, drops, "seed {seed}: {name}");
+            (missed, ends) = (missed + silent, ends + drops);
+        }
+    }
+    assert!(missed > 10 && ends > 10, "{missed} {ends}");
 }
 
 /// Tables that are broken.

@@ -21,6 +21,7 @@ mod phase;
 mod pipeline;
 pub mod prefix;
 mod program;
+mod shadow;
 mod unfinished;
 
 use tortie_model::Direction;
@@ -30,6 +31,7 @@ pub use difference::steps;
 pub use lowering::{Lowering, Target};
 pub use meaning::{Meaning, Term, meaning, question};
 pub use phase::{Phase, phases};
+pub use shadow::as_enforced;
 
 use crate::PathId;
 
@@ -47,11 +49,24 @@ pub enum Denial {
     Reject,
 }
 
+/// Which of a node's tables a plan is lowered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Lane {
+    /// The one that decides what becomes of packets.
+    #[default]
+    Enforcing,
+    /// One that stands before it and says what it would do with them: every packet goes on. Only policy is asked there,
+    /// and only of packets that open a connection.
+    Shadow,
+}
+
 /// How a plan is lowered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Name of the table, of family inet.
     pub table: String,
+    /// What the table is for.
+    pub lane: Lane,
     /// Priority of the base chains; 0 is that of the usual filter chains.
     pub priority: i32,
     /// See [`REVOKED_BIT`].
@@ -75,6 +90,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             table: "tortie".to_owned(),
+            lane: Lane::Enforcing,
             priority: 0,
             revoked_bit: REVOKED_BIT,
             deny: Denial::Drop,
@@ -87,12 +103,21 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// How a plan is lowered that is to be tried out on a node whose policies are lowered like this.
+    #[must_use]
+    pub fn shadow(&self) -> Self {
+        let table = format!("{}-shadow", self.table);
+        Self { table, lane: Lane::Shadow, priority: self.priority - 1, ..self.clone() }
+    }
+}
+
 /// What a chain of a lowered table stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ChainMeaning {
     /// It carries out a path.
     Path(Direction, PathId),
-    /// It drops for a fixed reason.
+    /// It drops for a fixed reason; in the shadow lane, it lets go on what policy is not asked about.
     Fixed(prefix::DropKind),
     /// It counts connections of this node to its own pods.
     FromNode,

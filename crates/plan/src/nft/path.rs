@@ -10,7 +10,7 @@ use tortie_ruleset::{Chain, Rule, Verdict};
 use super::layout::Layout;
 use super::pipeline::Pipeline;
 use super::prefix::{DropKind, PathKind, Prefix};
-use super::{Denial, Options};
+use super::{Denial, Lane, Options};
 use crate::{Path, PathId};
 
 /// Longest comment of a rule.
@@ -86,7 +86,7 @@ fn allow(direction: Direction, id: PathId, path: &Path, options: &Options) -> Ve
         (true, false) => None,
     };
     let logged = match kind {
-        Some(kind) => log(counted, Prefix::Path { kind, direction, path: id }, options),
+        Some(kind) => log(counted, Prefix::Path { lane: options.lane, kind, direction, path: id }, options),
         None => counted,
     };
     let rule = match direction {
@@ -102,12 +102,14 @@ fn deny(direction: Direction, id: PathId, path: &Path, layout: &Layout, options:
         // Returning passes the egress half on to ingress, and falls off the end of ingress.
         rules.extend(Family::ALL.map(|f| Pipeline::new().family(f).hairpin(layout, f).then(Verdict::Return)));
     }
-    let prefix = Prefix::Path { kind: PathKind::Deny, direction, path: id };
+    let prefix = Prefix::Path { lane: options.lane, kind: PathKind::Deny, direction, path: id };
     let recorded = log(Pipeline::new().counter(), prefix, options);
     let comment = Some(comment(path));
-    match options.deny {
-        Denial::Drop => rules.push(Rule { comment, ..recorded.then(Verdict::Drop) }),
-        Denial::Reject => {
+    match (options.lane, options.deny) {
+        // The end of this lane alone: the packet goes on to the enforcing one.
+        (Lane::Shadow, _) => rules.push(Rule { comment, ..recorded.then(Verdict::Accept) }),
+        (Lane::Enforcing, Denial::Drop) => rules.push(Rule { comment, ..recorded.then(Verdict::Drop) }),
+        (Lane::Enforcing, Denial::Reject) => {
             rules.push(recorded.end(comment));
             rules.push(Pipeline::new().protocol(IpProtocol::TCP).reject(true).end(None));
             rules.push(Pipeline::new().reject(false).end(None));

@@ -5,6 +5,7 @@
 //! tortie L 12345 e      passed a Log rule of path 12345, at egress
 //! tortie A 12345 e      allowed by path 12345, at egress; only where allowed connections are recorded
 //! tortie spoofed        one of the fixed reasons
+//! tortie-shadow D 12345 i    would be denied by path 12345 of the plan that is tried out; the packet goes on
 //! ```
 //!
 //! A path number is never given out again while a node runs, so a record says exactly what decided, even when the
@@ -15,10 +16,16 @@ use std::str::FromStr;
 
 use tortie_model::Direction;
 
+use super::Lane;
 use crate::PathId;
 
 /// What comes first: log groups may be shared with others.
-const START: &str = "tortie";
+const fn start(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Enforcing => "tortie",
+        Lane::Shadow => "tortie-shadow",
+    }
+}
 
 /// Why a record of a path was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +75,8 @@ impl DropKind {
 pub enum Prefix {
     /// A decision by policy.
     Path {
+        /// The plan in which the decision is: that in force, or one that is tried out.
+        lane: Lane,
         /// Why the record was written.
         kind: PathKind,
         /// At which end of the packet.
@@ -82,15 +91,15 @@ pub enum Prefix {
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path { kind, direction, path } => {
+            Self::Path { lane, kind, direction, path } => {
                 let kind = match kind {
                     PathKind::Deny => 'D',
                     PathKind::Log => 'L',
                     PathKind::Allow => 'A',
                 };
-                write!(f, "{START} {kind} {path} {}", letter(*direction))
+                write!(f, "{} {kind} {path} {}", start(*lane), letter(*direction))
             }
-            Self::Fixed(kind) => write!(f, "{START} {}", kind.as_str()),
+            Self::Fixed(kind) => write!(f, "{} {}", start(Lane::Enforcing), kind.as_str()),
         }
     }
 }
@@ -115,17 +124,18 @@ impl FromStr for Prefix {
         let not_ours = || NotOurs(text.to_owned());
         let mut words = text.split(' ');
         let mut next = || words.next().ok_or_else(not_ours);
-        if next()? != START {
-            return Err(not_ours());
-        }
+        let first = next()?;
+        let lanes = [Lane::Enforcing, Lane::Shadow];
+        let lane = lanes.into_iter().find(|lane| start(*lane) == first).ok_or_else(not_ours)?;
         let kind = match next()? {
             "D" => PathKind::Deny,
             "L" => PathKind::Log,
             "A" => PathKind::Allow,
-            word => {
+            word if lane == Lane::Enforcing => {
                 let kind = DropKind::ALL.into_iter().find(|k| k.as_str() == word).ok_or_else(not_ours)?;
                 return if words.next().is_none() { Ok(Self::Fixed(kind)) } else { Err(not_ours()) };
             }
+            _ => return Err(not_ours()),
         };
         let path = PathId(next()?.parse().map_err(|_| not_ours())?);
         let direction = match next()? {
@@ -136,7 +146,7 @@ impl FromStr for Prefix {
         if words.next().is_some() {
             return Err(not_ours());
         }
-        Ok(Self::Path { kind, direction, path })
+        Ok(Self::Path { lane, kind, direction, path })
     }
 }
 
@@ -146,8 +156,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let paths = [PathKind::Deny, PathKind::Log, PathKind::Allow].into_iter().flat_map(|kind| {
-            Direction::BOTH.map(|direction| Prefix::Path { kind, direction, path: PathId(u32::MAX - 1) })
+        let kinds = [PathKind::Deny, PathKind::Log, PathKind::Allow];
+        let lanes = [Lane::Enforcing, Lane::Shadow].into_iter();
+        let paths = lanes.flat_map(|lane| kinds.map(|kind| (lane, kind))).flat_map(|(lane, kind)| {
+            Direction::BOTH.map(|direction| Prefix::Path { lane, kind, direction, path: PathId(u32::MAX - 1) })
         });
         for prefix in paths.chain(DropKind::ALL.map(Prefix::Fixed)) {
             let text = prefix.to_string();
@@ -155,6 +167,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(prefix));
         }
         assert_eq!("tortie D 12345 i".parse::<Prefix>().map(|p| p.to_string()).as_deref(), Ok("tortie D 12345 i"));
+        let shadow =
+            Prefix::Path { lane: Lane::Shadow, kind: PathKind::Deny, direction: Direction::Ingress, path: PathId(7) };
+        assert_eq!(shadow.to_string(), "tortie-shadow D 7 i");
     }
 
     #[test]
@@ -171,6 +186,8 @@ mod tests {
             "tortie bad 1",
             "cali D 1 i",
             "tortie D 4294967296 i",
+            "tortie-shadow spoofed",
+            "tortie-shadows D 1 i",
         ] {
             assert!(text.parse::<Prefix>().is_err(), "{text:?}");
         }

@@ -14,16 +14,19 @@
 //! output (hook)    counts connections of this node to its pods
 //! ```
 //!
+//! In the shadow lane packets that open no connection leave at once, and so does whatever policy is not asked about: there
+//! is no `odd4` and no `output`, `host` is empty, and what leads to a fixed reason is accepted there.
+//!
 //! What a packet of an established connection meets comes first and is counted in expressions; what all of it costs,
 //! `cargo bench -p tortie-lab --bench packet` measures.
 
 use tortie_model::{Direction, Family, IpProtocol};
 use tortie_ruleset::{BaseChain, Chain, ChainKind, Hook, Policy, Rule, Verdict};
 
-use super::Options;
 use super::layout::{Layout, Slot, Stage, digit};
 use super::pipeline::{End, Group, Pipeline};
 use super::prefix::{DropKind, Prefix, letter};
+use super::{Lane, Options};
 use crate::Plan;
 
 const ESTABLISHED: u32 = 2 | 4;
@@ -50,16 +53,18 @@ fn per_family(layout: &Layout, stem: &str, family: Family) -> String {
 pub(crate) fn chains(plan: &Plan, layout: &Layout, options: &Options) -> Vec<(String, Chain)> {
     let program = Program { plan, layout, options };
     let mut out = vec![
-        ("forward".to_owned(), program.base(Hook::Forward, program.by_family("forward"))),
+        ("forward".to_owned(), program.base(Hook::Forward, program.forward())),
         ("input".to_owned(), program.base(Hook::Input, program.input())),
-        ("output".to_owned(), program.base(Hook::Output, program.output())),
         (layout.chain("host"), inner(program.host())),
     ];
     for family in Family::ALL {
         out.push((per_family(layout, "forward", family), inner(program.forwarded(family))));
         out.push((per_family(layout, "input", family), inner(program.to_node(family))));
-        out.push((per_family(layout, "odd", family), inner(program.odd(family))));
         out.push((per_family(layout, "elsewhere", family), inner(program.elsewhere(family))));
+    }
+    if options.lane == Lane::Enforcing {
+        out.push(("output".to_owned(), program.base(Hook::Output, program.output())));
+        out.extend(Family::ALL.map(|f| (per_family(layout, "odd", f), inner(program.odd(f)))));
     }
     for direction in Direction::BOTH {
         for family in Family::ALL {
@@ -100,13 +105,26 @@ impl Program<'_> {
         Family::ALL.map(|f| Pipeline::new().family(f).goto(per_family(self.layout, stem, f))).into()
     }
 
-    /// What every packet meets first, at both hooks.
-    fn entry(&self, family: Family) -> [Rule; 2] {
+    /// What every packet of the shadow lane meets first, at both hooks.
+    fn shadow_entry(&self) -> Option<Rule> {
+        let shadow = self.options.lane == Lane::Shadow;
+        shadow.then(|| Pipeline::new().not_in_state(NEW | UNTRACKED).then(Verdict::Accept))
+    }
+
+    /// What every packet of the enforcing lane meets first, at both hooks.
+    fn entry(&self, family: Family) -> Vec<Rule> {
+        if self.options.lane == Lane::Shadow {
+            return Vec::new();
+        }
         let known = Pipeline::new().state(ESTABLISHED).unmarked(self.options.revoked_bit);
-        [
+        vec![
             known.own_source(self.layout, family, true).then(Verdict::Accept),
             Pipeline::new().not_in_state(NEW | UNTRACKED).goto(per_family(self.layout, "odd", family)),
         ]
+    }
+
+    fn forward(&self) -> Vec<Rule> {
+        self.shadow_entry().into_iter().chain(self.by_family("forward")).collect()
     }
 
     /// Egress of the pods of this node. Asking first whether a policy governs the pod spares all others the chain.
@@ -155,12 +173,16 @@ impl Program<'_> {
         });
         // What does not come from a pod is none of our business, unless it claims to.
         let others = Pipeline::new().over_pod_link(&self.plan.interface_prefix, false).goto(self.layout.chain("host"));
-        [others].into_iter().chain(discovery).chain(self.by_family("input")).collect()
+        let first = self.shadow_entry().into_iter().chain([others]);
+        first.chain(discovery).chain(self.by_family("input")).collect()
     }
 
     /// New connections to this node over other links than those of pods. The node itself may have an address in its pod
     /// ranges, and speaks to it over its loopback interface.
     fn host(&self) -> Vec<Rule> {
+        if self.options.lane == Lane::Shadow {
+            return Vec::new();
+        }
         let claims = |range| {
             let new = Pipeline::new().state(NEW).family(Family::of_net(range)).within(End::Source, range);
             new.not_over_loopback().goto(DropKind::Unprogrammed.as_str())
@@ -217,6 +239,9 @@ impl Program<'_> {
     }
 
     fn fixed(&self, kind: DropKind) -> Vec<Rule> {
+        if self.options.lane == Lane::Shadow {
+            return vec![Pipeline::new().counter().then(Verdict::Accept)];
+        }
         let Options { log_group, snaplen, threshold, .. } = *self.options;
         let log = Pipeline::new().counter().log(log_group, Prefix::Fixed(kind).to_string(), snaplen, threshold);
         vec![log.then(Verdict::Drop)]

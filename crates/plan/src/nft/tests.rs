@@ -1,5 +1,6 @@
 //! The lowered table, evaluated in memory, against the plan, on random clusters and on every state between two plans.
 
+mod shadow;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,7 +106,7 @@ fn the_machine_decides_as_the_plan_does() {
             if !passes {
                 let read: Vec<Prefix> = run.logged.iter().map(|p| p.parse().expect("our prefix")).collect();
                 let right = match (&read[..], counted.last()) {
-                    ([Prefix::Path { kind: PathKind::Deny, direction, path }], Some(ChainMeaning::Path(d, p))) => {
+                    ([Prefix::Path { kind: PathKind::Deny, direction, path, .. }], Some(ChainMeaning::Path(d, p))) => {
                         (direction, path) == (d, p)
                     }
                     ([Prefix::Fixed(kind)], Some(ChainMeaning::Fixed(k))) => kind == k,

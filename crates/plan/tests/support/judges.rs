@@ -167,7 +167,7 @@ impl Judges<'_> {
     /// The record of a drop names the path by which the engine denies.
     fn compare_record(&self, run: &Run, verdict: &FlowVerdict, case: &dyn Fn() -> String) {
         let prefixes: Vec<Prefix> = run.logged.iter().filter_map(|l| l.parse().ok()).collect();
-        let Some(Prefix::Path { kind: PathKind::Deny, direction, path }) = prefixes.last() else {
+        let Some(Prefix::Path { kind: PathKind::Deny, direction, path, .. }) = prefixes.last() else {
             panic!("{:?} in {}", run.logged, case());
         };
         let half = verdict.half(*direction);
