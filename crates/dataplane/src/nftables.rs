@@ -88,6 +88,35 @@ impl Nftables {
         Ok(new)
     }
 
+    /// Takes away the table that another process left, if there is one and that process is gone.
+    ///
+    /// # Errors
+    /// As [`Nftables::open`] and [`Nftables::remove`].
+    pub fn forget(options: NftablesOptions) -> Result<(), DataplaneError> {
+        let id = TableId::new(Family::Inet, &options.table);
+        let mut socket = Socket::open_with(Protocol::Netfilter, options.buffers).map_err(DataplaneError::Open)?;
+        let tables = read_tables(&mut socket).map_err(DataplaneError::Open)?;
+        if tables.iter().any(|there| there.table == id) { Self::open(options)?.remove() } else { Ok(()) }
+    }
+
+    /// Takes the table away: what stood in it stands no more. Whoever wants it to stay just drops this.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove(&mut self) -> Result<(), DataplaneError> {
+        let mut last = Error::Stale;
+        for _ in 0..ATTEMPTS {
+            let delete = Batch::of(&[Op::DeleteTable { table: self.id.clone() }]).map_err(Error::from);
+            match delete.and_then(|batch| batch.commit(&mut self.socket, None)) {
+                Ok(()) => return Ok(()),
+                // Its answer was lost, or somebody else was faster.
+                Err(error @ (Error::Stale | Error::Overrun)) => last = error,
+                Err(error) => return if self.state()?.is_none() { Ok(()) } else { Err(self.refused(error)) },
+            }
+        }
+        Err(self.unsettled(last))
+    }
+
     /// Most bytes of a transaction.
     #[must_use]
     pub const fn limit(&self) -> usize {

@@ -6,6 +6,7 @@
 mod concern;
 mod connections;
 mod history;
+mod keeper;
 mod node;
 mod opened;
 mod record;
@@ -17,7 +18,7 @@ pub use connections::Swept;
 pub use history::{History, Meaning};
 pub use node::{Change, Node, NodeError, NodeOptions, Stage};
 pub use opened::{Opened, OpenedReader};
-pub use record::{Cause, Denial, Passage, Record, RecordReader};
+pub use record::{Cause, Denial, Passage, Record, RecordReader, Trial};
 pub use revocation::{Remedy, Tracked, judge};
 pub use tortie_dataplane::{Counter, Difference};
 pub use tortie_netlink::nflog::LogOptions;

@@ -1,22 +1,20 @@
-//! The loop itself.
+//! A node: what it enforces, what is tried out on it, and what it records.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use tortie_dataplane::{Counter, Dataplane, DataplaneError, Difference, Nftables, NftablesOptions, Protection};
+use tortie_dataplane::{Counter, DataplaneError, Nftables, NftablesOptions, Protection};
 use tortie_netlink::conntrack::OpenedListener;
 use tortie_netlink::nflog::{LogListener, LogOptions};
 use tortie_netlink::{Buffers, Tap};
-use tortie_plan::nft::{ChainMeaning, Lowering, Options, Phase, phases};
-use tortie_plan::{Compiler, NodeFacts, Plan, PodInterface};
+use tortie_plan::nft::{ChainMeaning, Options};
+use tortie_plan::{NodeFacts, Numbers, Plan, PodInterface};
 use tortie_policy::{Delta, Index, PodKey};
-use tortie_proof::{Blamer, Claim, prove};
-use tortie_ruleset::{Family, Table};
 
-use crate::concern::Concerned;
-use crate::connections::{Connections, Swept};
+use crate::connections::Swept;
 use crate::history::History;
+use crate::keeper::{Keeper, of_table};
 use crate::opened::OpenedReader;
 use crate::record::RecordReader;
 use crate::verified::Verified;
@@ -129,45 +127,23 @@ pub enum NodeError {
     Watched,
 }
 
-fn netlink(operation: &'static str) -> impl Fn(tortie_netlink::Error) -> NodeError {
+pub(crate) fn netlink(operation: &'static str) -> impl Fn(tortie_netlink::Error) -> NodeError {
     move |source| NodeError::Netlink { operation, source }
-}
-
-/// What is left to do for a plan that is in force.
-#[derive(Debug)]
-enum Todo {
-    /// Go on with the way to the new plan.
-    Phase(Box<Phase>),
-    /// Judge these connections.
-    Sweep(Concerned),
 }
 
 /// A node.
 #[derive(Debug)]
 pub struct Node {
     options: NodeOptions,
-    facts: NodeFacts,
-    index: Index,
-    compiler: Compiler,
-    lowering: Lowering,
-    /// Whether a plan is in force.
-    enforces: bool,
-    dataplane: Nftables,
-    /// What the kernel holds, as far as this node put it there.
-    held: Table,
-    connections: Connections,
-    listener: Option<LogListener>,
+    keeper: Keeper,
+    shadow: Option<Keeper>,
+    /// What the numbers in the records of the shadow lane mean. They go on when another lane is made.
+    tried: Arc<RwLock<History>>,
+    numbers: Numbers,
+    /// Why the shadow lane is gone, if nobody has taken it away.
+    failure: Option<NodeError>,
     history: Arc<RwLock<History>>,
-    todo: VecDeque<(Instant, Todo)>,
-    /// Connections that a change concerns, and that have no look planned yet.
-    owed: Concerned,
-    /// What was begun was refused: the kernel holds something between two plans.
-    astray: bool,
-    /// Changes were taken for which there is no plan yet.
-    behind: bool,
-    swept: Swept,
-    /// What others had changed and was put right, in words.
-    mended: Vec<String>,
+    listener: Option<LogListener>,
 }
 
 impl Node {
@@ -176,38 +152,27 @@ impl Node {
     /// # Errors
     /// When the kernel lacks what is needed, or refuses it.
     pub fn open(facts: NodeFacts, options: NodeOptions) -> Result<Self, NodeError> {
-        let mut dataplane =
-            Nftables::open(NftablesOptions { table: options.lowering.table.clone(), ..options.dataplane.clone() })?;
-        let connections =
-            Connections::open(options.lowering.revoked_bit).map_err(netlink("open connection tracking"))?;
+        let [history, tried] = [(); 2].map(|()| Arc::new(RwLock::new(History::new(options.generations))));
+        let keeper = Keeper::open(facts, options.clone(), history.clone(), Numbers::default())?;
         let group = options.lowering.log_group;
         let listener =
             LogListener::bind(group, options.records).map_err(|source| NodeError::Listen { group, source })?;
-        let actual = dataplane.read()?;
-        Ok(Self {
-            history: Arc::new(RwLock::new(History::new(options.generations))),
-            lowering: Lowering::new(options.lowering.clone(), actual.as_ref()),
-            held: actual.unwrap_or_else(|| no_table(&options.lowering.table)),
-            options,
-            facts,
-            index: Index::default(),
-            compiler: Compiler::new(),
-            enforces: false,
-            dataplane,
-            connections,
-            listener: Some(listener),
-            todo: VecDeque::new(),
-            owed: Concerned::NOBODY,
-            astray: false,
-            behind: false,
-            swept: Swept::default(),
-            mended: Vec::new(),
-        })
+        // What was tried out when an earlier process ended. It disturbs nobody where it cannot be taken away.
+        let failure = Nftables::forget(of_table(&shadow(&options))).err().map(NodeError::from);
+        let (shadow, numbers) = (None, Numbers::default());
+        Ok(Self { options, keeper, shadow, tried, numbers, failure, history, listener: Some(listener) })
     }
 
-    /// Lets what is said to nf_tables from now on go through `tap`.
+    /// Lets what is said to nf_tables of the enforcing table from now on go through `tap`.
     pub fn set_tap(&mut self, tap: Box<dyn Tap>) {
-        self.dataplane.set_tap(tap);
+        self.keeper.set_tap(tap);
+    }
+
+    /// The same of the table in which policies are tried out; nothing where there is none.
+    pub fn set_shadow_tap(&mut self, tap: Box<dyn Tap>) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.set_tap(tap);
+        }
     }
 
     /// The records of this node: denied packets, and allowed ones that policy or options ask to be logged. They can be had
@@ -217,7 +182,8 @@ impl Node {
     /// [`NodeError::Watched`] the second time.
     pub fn records(&mut self) -> Result<RecordReader, NodeError> {
         let listener = self.listener.take().ok_or(NodeError::Watched)?;
-        Ok(RecordReader::new(self.facts.name.clone(), listener, self.history.clone()))
+        let histories = [self.history.clone(), self.tried.clone()];
+        Ok(RecordReader::new(self.keeper.facts().name.clone(), listener, histories))
     }
 
     /// The connections that are opened through this node, from now on. To be called in its network namespace.
@@ -226,7 +192,7 @@ impl Node {
     /// When the kernel does not tell of them.
     pub fn opened(&self) -> Result<OpenedReader, NodeError> {
         let listener = OpenedListener::open(Buffers::default()).map_err(netlink("listen to opened connections"))?;
-        Ok(OpenedReader::new(self.facts.name.clone(), listener))
+        Ok(OpenedReader::new(self.keeper.facts().name.clone(), listener))
     }
 
     /// Takes changes and puts them in force. What is forbidden is forbidden when this returns; removals and a last look
@@ -249,24 +215,7 @@ impl Node {
         now: Instant,
         ended: &mut dyn FnMut(Stage),
     ) -> Result<(), NodeError> {
-        // A number is free for another meaning only when its last use is gone: finish what was begun. Where that
-        // cannot be, these changes may be the cure.
-        let finished = self.finish();
-        self.astray |= finished.is_err() && matches!(self.todo.front(), Some((_, Todo::Phase(_))));
-        ended(Stage::Finish);
-        for delta in change.deltas {
-            let of_node = matches!(delta, Delta::Node(_) | Delta::NodeRemoved(_));
-            if self.index.apply(delta) && of_node {
-                self.owed = Concerned::All;
-            }
-        }
-        for pod in &change.detached {
-            self.facts.interfaces.remove(pod);
-        }
-        self.facts.interfaces.extend(change.attached);
-        ended(Stage::Index);
-        self.behind = true;
-        self.advance(now, ended)
+        self.keeper.update_watched(change, now, ended)
     }
 
     /// Does what has come due; tells when to call again, or that nothing is left.
@@ -274,135 +223,74 @@ impl Node {
     /// # Errors
     /// As [`Node::update`].
     pub fn tick(&mut self, now: Instant) -> Result<Option<Instant>, NodeError> {
-        if self.behind {
-            self.advance(now, &mut |_| {})?;
-        }
-        self.go_on(now)?;
-        Ok(self.todo.front().map(|(at, _)| *at))
-    }
-
-    /// Plans what the cluster is now, and does what cannot wait.
-    fn advance(&mut self, now: Instant, ended: &mut dyn FnMut(Stage)) -> Result<(), NodeError> {
-        let before = self.plan().clone();
-        let transition = self.compiler.advance(&self.index, &self.facts);
-        ended(Stage::Compile);
-        if self.options.revoke {
-            let whose = if self.enforces { Concerned::between(&before, &transition.after) } else { Concerned::All };
-            self.owed = std::mem::replace(&mut self.owed, Concerned::NOBODY).and(whose);
-        }
-        ended(Stage::Concern);
-        {
-            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            for plan in [&transition.withdrawn, &transition.during, &transition.after] {
-                history.record(plan);
+        let due = self.keeper.tick(now)?;
+        let also = match self.shadow.as_mut().map(|shadow| shadow.tick(now)) {
+            Some(Ok(also)) => also,
+            Some(Err(error)) => {
+                self.give_up(error);
+                None
             }
-        }
-        ended(Stage::Record);
-        if self.astray {
-            // What is there is a mixture of two plans, safe as it stands: the new plan is made beside it, as after
-            // another process.
-            let actual = self.dataplane.read()?;
-            self.lowering = Lowering::new(self.options.lowering.clone(), actual.as_ref());
-            self.held = actual.unwrap_or_else(|| no_table(&self.options.lowering.table));
-        }
-        let targets = if self.enforces && !self.astray {
-            self.lowering.advance(&transition)
-        } else {
-            self.lowering.start(&transition.after)
+            None => None,
         };
-        ended(Stage::Lower);
-        (self.enforces, self.astray, self.behind) = (true, false, false);
-        self.forget_the_way();
-        let (waiting, at_once): (Vec<Phase>, _) =
-            phases(&self.held, &targets).into_iter().partition(|phase| phase.after_grace);
-        ended(Stage::Difference);
-        let whose = std::mem::replace(&mut self.owed, Concerned::NOBODY);
-        self.todo.extend(at_once.into_iter().map(|phase| (now, Todo::Phase(Box::new(phase)))));
-        if !whose.is_nobody() {
-            self.todo.push_back((now, Todo::Sweep(whose.clone())));
-        }
-        let mut due = now;
-        for phase in waiting {
-            due += self.options.grace;
-            self.todo.push_back((due, Todo::Phase(Box::new(phase))));
-        }
-        if !whose.is_nobody() {
-            // A packet that was decided before the flip may have opened a connection after this first look.
-            self.todo.push_back((due.max(now + self.options.grace), Todo::Sweep(whose)));
-        }
-        while self.todo.front().is_some_and(|(at, todo)| *at <= now && matches!(todo, Todo::Phase(_))) {
-            self.carry_out_next()?;
-        }
-        ended(Stage::Commit);
-        self.go_on(now)?;
-        ended(Stage::Sweep);
-        Ok(())
+        Ok([due, also].into_iter().flatten().min())
     }
 
-    /// Leaves out what was to be done; connections that were to be looked at still are.
-    fn forget_the_way(&mut self) {
-        for (_, todo) in std::mem::take(&mut self.todo) {
-            if let Todo::Sweep(whose) = todo {
-                self.owed = std::mem::replace(&mut self.owed, Concerned::NOBODY).and(whose);
-            }
-        }
+    /// Tries out what this node would enforce in another cluster: its plan is put in a table of its own, in front of
+    /// the one that enforces. Each packet that opens a connection is recorded with what would become of it, and goes on. What is
+    /// enforced does not change. To be called in the node's network namespace, and again when either cluster has
+    /// changed.
+    ///
+    /// # Errors
+    /// When the kernel refuses: then nothing is tried out any more.
+    pub fn try_out(&mut self, index: &Index, now: Instant) -> Result<(), NodeError> {
+        self.failure = None;
+        let facts = self.keeper.facts().clone();
+        let mut shadow = match self.shadow.take() {
+            Some(shadow) => shadow,
+            None => Keeper::open(facts.clone(), shadow(&self.options), self.tried.clone(), self.numbers)?,
+        };
+        let done = shadow.become_cluster(index, &facts, now);
+        self.shadow = Some(shadow);
+        done.inspect_err(|_| drop(self.end_trial()))
     }
 
-    /// Does what has come due. What fails stays, with all that comes after it.
-    fn go_on(&mut self, now: Instant) -> Result<(), NodeError> {
-        while self.todo.front().is_some_and(|(at, _)| *at <= now) {
-            self.carry_out_next()?;
-        }
-        Ok(())
+    /// Takes away what is tried out, with its table.
+    ///
+    /// # Errors
+    /// When the kernel refuses; it is still there then, and ends no packet.
+    pub fn end_trial(&mut self) -> Result<(), NodeError> {
+        let Some(shadow) = self.shadow.take() else { return Ok(()) };
+        self.numbers = shadow.numbers();
+        shadow.remove().map_err(|(shadow, error)| {
+            self.shadow = Some(shadow);
+            error
+        })
     }
 
-    /// Goes the whole way to the plan in force; looks at connections are left to what comes next.
-    fn finish(&mut self) -> Result<(), NodeError> {
-        while let Some((at, todo)) = self.todo.pop_front() {
-            match todo {
-                Todo::Sweep(whose) => {
-                    self.owed = std::mem::replace(&mut self.owed, Concerned::NOBODY).and(whose);
-                }
-                phase => {
-                    self.todo.push_front((at, phase));
-                    self.carry_out_next()?;
-                }
-            }
-        }
-        Ok(())
+    /// What is enforced matters more than what is tried out.
+    fn give_up(&mut self, error: NodeError) {
+        // A table that cannot be taken away either stays as it is, and ends no packet.
+        let _ = self.end_trial();
+        self.failure = Some(error);
     }
 
-    fn carry_out_next(&mut self) -> Result<(), NodeError> {
-        match self.todo.pop_front() {
-            Some((at, Todo::Phase(phase))) => match self.put(&phase) {
-                Ok(()) => self.held = phase.table,
-                Err(error) => {
-                    self.todo.push_front((at, Todo::Phase(phase)));
-                    return Err(error);
-                }
-            },
-            Some((at, Todo::Sweep(whose))) => {
-                if let Err(error) = self.sweep(&whose) {
-                    self.todo.push_front((at, Todo::Sweep(whose)));
-                    return Err(error);
-                }
-            }
-            None => {}
-        }
-        Ok(())
+    /// Why nothing is tried out any more although nobody has ended it.
+    pub const fn trial_failure(&mut self) -> Option<NodeError> {
+        self.failure.take()
     }
 
-    fn sweep(&mut self, whose: &Concerned) -> Result<(), NodeError> {
-        let swept = self.connections.sweep(whose, &self.index, &self.facts);
-        self.swept = swept.map_err(netlink("judge tracked connections"))?;
-        Ok(())
+    /// The plan that is tried out.
+    #[must_use]
+    pub fn tried_out(&self) -> Option<&Plan> {
+        self.shadow.as_ref().map(Keeper::plan)
     }
 
-    /// Applies a phase; where others had a hand in the table, takes down what they did.
-    fn put(&mut self, phase: &Phase) -> Result<(), NodeError> {
-        let repaired = self.dataplane.apply(phase)?.repaired;
-        self.mended.extend(repaired.iter().map(ToString::to_string));
-        Ok(())
+    /// As [`Node::prove`], of what is tried out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn prove_trial(&mut self) -> Result<Option<Verified>, NodeError> {
+        self.shadow.as_mut().map(Keeper::prove).transpose()
     }
 
     /// Reads back what the kernel holds, and puts right what others have changed. What they did is told, as by
@@ -411,39 +299,34 @@ impl Node {
     /// # Errors
     /// As [`Node::update`].
     pub fn mend(&mut self) -> Result<Vec<String>, NodeError> {
-        let differences = self.dataplane.verify(&self.held)?;
-        if !differences.is_empty() {
-            let again = Phase { after_grace: false, steps: Vec::new(), table: self.held.clone() };
-            self.dataplane.apply(&again)?;
-            self.mended.extend(differences.iter().map(ToString::to_string));
+        let mended = self.keeper.mend()?;
+        if let Some(Err(error)) = self.shadow.as_mut().map(Keeper::mend) {
+            self.give_up(error);
         }
-        if !self.mended.is_empty() && self.options.revoke {
-            self.sweep(&Concerned::All)?;
-        }
-        Ok(self.mended())
+        Ok(mended)
     }
 
     /// What others had changed and was put right since this was last asked, in words.
     pub fn mended(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.mended)
+        self.keeper.mended()
     }
 
     /// The plan in force.
     #[must_use]
     pub const fn plan(&self) -> &Plan {
-        self.compiler.current()
+        self.keeper.plan()
     }
 
     /// The cluster as this node knows it.
     #[must_use]
     pub const fn index(&self) -> &Index {
-        &self.index
+        self.keeper.index()
     }
 
     /// What the last look at open connections did.
     #[must_use]
     pub const fn swept(&self) -> Swept {
-        self.swept
+        self.keeper.swept()
     }
 
     /// What stands against enforcing all policies as they are written, in words.
@@ -466,19 +349,7 @@ impl Node {
     /// # Errors
     /// When it cannot be read.
     pub fn prove(&mut self) -> Result<Verified, NodeError> {
-        let differences = self.dataplane.verify(&self.held)?;
-        // Without a table every packet is a witness; that there is none says it all.
-        let Some(table) = self.dataplane.read()?.filter(|_| !differences.contains(&Difference::NoTable)) else {
-            return Ok(Verified { proof: None, differences: vec![Difference::NoTable] });
-        };
-        let plan = self.plan();
-        let revoked_bit = self.options.lowering.revoked_bit;
-        let claim = Claim { index: &self.index, facts: &self.facts, problems: &plan.problems, revoked_bit };
-        let mut proof = prove(&table, &claim);
-        if !proof.witnesses.is_empty() {
-            proof.blame(&Blamer::new(&self.held, &table, plan, &self.index));
-        }
-        Ok(Verified { proof: Some(proof), differences })
+        self.keeper.prove()
     }
 
     /// Packets and bytes by what they were counted for, since the rules that count them are there.
@@ -486,16 +357,17 @@ impl Node {
     /// # Errors
     /// When they cannot be read.
     pub fn counters(&mut self) -> Result<BTreeMap<ChainMeaning, Counter>, NodeError> {
-        Ok(self.dataplane.counters()?)
+        self.keeper.counters()
     }
 
     /// What keeps others from changing the table.
     #[must_use]
     pub fn protection(&self) -> Protection {
-        self.dataplane.protection()
+        self.keeper.protection()
     }
 }
 
-fn no_table(name: &str) -> Table {
-    Table { family: Family::Inet, name: name.to_owned(), maps: BTreeMap::new(), chains: [].into() }
+/// Nothing is cut because of what is tried out.
+fn shadow(options: &NodeOptions) -> NodeOptions {
+    NodeOptions { lowering: options.lowering.shadow(), revoke: false, ..options.clone() }
 }

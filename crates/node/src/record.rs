@@ -8,7 +8,9 @@ use tortie_model::Direction;
 use tortie_netlink::nflog::{LogEvent, LogListener};
 use tortie_netlink::{Error, PacketTuple};
 use tortie_plan::PathId;
+use tortie_plan::nft::Lane;
 use tortie_plan::nft::prefix::{DropKind, PathKind, Prefix};
+use tortie_policy::Verdict;
 
 use crate::history::{History, Meaning};
 
@@ -66,6 +68,25 @@ pub struct Passage {
     pub time: Option<SystemTime>,
 }
 
+/// What a plan that is tried out says of a packet in one direction. The packet went on, to what the plan in force says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The node.
+    pub node: Arc<str>,
+    /// The packet.
+    pub tuple: PacketTuple,
+    /// At which end.
+    pub direction: Direction,
+    /// What would become of it there.
+    pub verdict: Verdict,
+    /// The number in the log record: another plan's than that of the plan in force.
+    pub path: PathId,
+    /// What the number means; `None` when the generations that knew it are forgotten.
+    pub meaning: Option<Meaning>,
+    /// When the packet came in, if it did.
+    pub time: Option<SystemTime>,
+}
+
 /// What a node says of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -73,6 +94,8 @@ pub enum Record {
     Denied(Denial),
     /// Policy of one direction let it pass.
     Passed(Passage),
+    /// What would become of it. Comes before what the plan in force says of the same packet at that end.
+    Tried(Trial),
 }
 
 /// Reads the records of one node.
@@ -80,12 +103,13 @@ pub enum Record {
 pub struct RecordReader {
     node: Arc<str>,
     listener: LogListener,
-    history: Arc<RwLock<History>>,
+    /// Of the plans in force, and of those that are tried out.
+    histories: [Arc<RwLock<History>>; 2],
 }
 
 impl RecordReader {
-    pub(crate) const fn new(node: Arc<str>, listener: LogListener, history: Arc<RwLock<History>>) -> Self {
-        Self { node, listener, history }
+    pub(crate) const fn new(node: Arc<str>, listener: LogListener, histories: [Arc<RwLock<History>>; 2]) -> Self {
+        Self { node, listener, histories }
     }
 
     /// The records that have arrived; does not wait for more. Those that are none of ours are left out.
@@ -111,16 +135,23 @@ impl RecordReader {
 
     fn record(&self, event: &LogEvent) -> Option<Record> {
         let (node, tuple, time) = (self.node.clone(), event.tuple()?, event.time);
-        let meaning = |path| {
-            let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+        let [enforced, tried] = &self.histories;
+        let meaning = |history: &RwLock<History>, path| {
+            let history = history.read().unwrap_or_else(PoisonError::into_inner);
             history.meaning(path).cloned()
         };
         let cause = match event.prefix.parse::<Prefix>().ok()? {
-            Prefix::Path { kind: PathKind::Deny, direction, path } => {
-                Cause::Policy { direction, path, meaning: meaning(path) }
+            Prefix::Path { lane: Lane::Shadow, kind, direction, path } => {
+                let verdict = if kind == PathKind::Deny { Verdict::Deny } else { Verdict::Allow };
+                let meaning = meaning(tried, path);
+                return Some(Record::Tried(Trial { node, tuple, direction, verdict, path, meaning, time }));
             }
-            Prefix::Path { kind: PathKind::Log | PathKind::Allow, direction, path } => {
-                return Some(Record::Passed(Passage { node, tuple, direction, path, meaning: meaning(path), time }));
+            Prefix::Path { kind: PathKind::Deny, direction, path, .. } => {
+                Cause::Policy { direction, path, meaning: meaning(enforced, path) }
+            }
+            Prefix::Path { kind: PathKind::Log | PathKind::Allow, direction, path, .. } => {
+                let meaning = meaning(enforced, path);
+                return Some(Record::Passed(Passage { node, tuple, direction, path, meaning, time }));
             }
             Prefix::Fixed(kind) => match kind {
                 DropKind::Revoked => Cause::Revoked,

@@ -37,21 +37,21 @@ fn table_id() -> TableId {
     TableId::new(Family::Inet, "tortie")
 }
 
-fn stranger() -> Socket {
+pub(crate) fn stranger() -> Socket {
     Socket::open(Protocol::Netfilter).expect("a socket")
 }
 
-fn held() -> Table {
+pub(crate) fn held() -> Table {
     read_table(&mut stranger(), &table_id()).expect("read").expect("the table").table
 }
 
-fn forget() {
+pub(crate) fn forget() {
     let delete = Batch::of(&[Op::DeleteTable { table: table_id() }]).expect("encode");
     delete.commit(&mut stranger(), None).expect("delete");
 }
 
 /// From nothing to this cluster, or from one to another that has the same pods with links.
-fn change(before: Option<&Cluster>, after: &Cluster) -> Change {
+pub(crate) fn change(before: Option<&Cluster>, after: &Cluster) -> Change {
     let facts = facts(after);
     let gone = before.into_iter().flat_map(|c| &c.policies).map(|p| Delta::PolicyRemoved(network_policy(p).object));
     Change {
@@ -62,7 +62,7 @@ fn change(before: Option<&Cluster>, after: &Cluster) -> Change {
 }
 
 /// A cluster, and two that come after it: policies and labels differ.
-fn clusters(seed: u64) -> [Cluster; 3] {
+pub(crate) fn clusters(seed: u64) -> [Cluster; 3] {
     let mut rng = Rng::new(seed);
     let first = random::cluster(&mut rng);
     let mut next = |cluster: &Cluster| {
@@ -74,12 +74,12 @@ fn clusters(seed: u64) -> [Cluster; 3] {
     [first, second, third]
 }
 
-fn node(cluster: &Cluster) -> Node {
+pub(crate) fn node(cluster: &Cluster) -> Node {
     let facts = tortie_plan::NodeFacts { interfaces: Default::default(), ..facts(cluster) };
     Node::open(facts, options()).expect("a node")
 }
 
-fn finish(node: &mut Node) {
+pub(crate) fn finish(node: &mut Node) {
     let later = Instant::now() + Duration::from_secs(60);
     assert_eq!(node.tick(later).expect("nothing is in the way"), None);
     assert_eq!(node.verify().expect("read"), Vec::<String>::new());
@@ -108,7 +108,7 @@ fn check(node: &Node, cluster: &Cluster, rng: &mut Rng) {
 
 /// Spoils transactions, beginning with one, as many as are wanted.
 #[derive(Debug)]
-struct Spoil {
+pub(crate) struct Spoil {
     from: usize,
     most: usize,
     seen: Arc<AtomicUsize>,
@@ -127,7 +127,7 @@ impl Tap for Spoil {
     }
 }
 
-fn spoil(from: usize, most: usize) -> (Box<Spoil>, Arc<AtomicUsize>) {
+pub(crate) fn spoil(from: usize, most: usize) -> (Box<Spoil>, Arc<AtomicUsize>) {
     let seen = Arc::new(AtomicUsize::new(0));
     (Box::new(Spoil { from, most, seen: seen.clone() }), seen)
 }

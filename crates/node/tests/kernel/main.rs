@@ -8,6 +8,7 @@ mod faults;
 #[expect(dead_code, reason = "not all of it is used here")]
 #[path = "../../../dataplane/tests/kernel/sandbox.rs"]
 mod sandbox;
+mod shadow;
 #[path = "../../../dataplane/tests/support/mod.rs"]
 mod support;
 
@@ -32,5 +33,6 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    libtest_mimic::run(&arguments, faults::trials()).exit_code()
+    let trials = faults::trials().into_iter().chain(shadow::trials()).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
