@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tortie_analysis::deltas::World;
 use tortie_analysis::passage;
 use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Staged};
 use tortie_model::{Pod, Service as ServiceObject, TargetPort, Traffic, canonical};
@@ -75,9 +76,11 @@ pub struct Cluster {
     pub(crate) topology: Topology,
     options: NodeOptions,
     /// Where flows are kept, if they are.
-    flows: Option<SharedFlows>,
+    pub(crate) flows: Option<SharedFlows>,
     staged: Staged,
-    index: Index,
+    pub(crate) index: Index,
+    /// What is tried out.
+    pub(crate) trial: Option<World>,
 }
 
 impl Cluster {
@@ -129,6 +132,7 @@ impl Cluster {
             flows,
             staged: Staged::default(),
             index: Index::default(),
+            trial: None,
         })
     }
 
@@ -402,7 +406,10 @@ impl Cluster {
             let (mut verified, mended) = self.prove(&name)?;
             verified.locate(&place);
             let mended = mended.into_iter().map(|d| format!("{d}; it was put right"));
-            out.extend(mended.chain(verified.findings()).map(|finding| (name.clone(), finding)));
+            let mut trial = self.prove_trial(&name)?.unwrap_or_default();
+            trial.locate(&place);
+            let tried = trial.findings().into_iter().map(|finding| format!("what is tried out: {finding}"));
+            out.extend(mended.chain(verified.findings()).chain(tried).map(|finding| (name.clone(), finding)));
         }
         Ok(out)
     }

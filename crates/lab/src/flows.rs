@@ -3,6 +3,9 @@
 //!
 //! A connection that crosses two nodes is opened at both; it counts at the last of them, where nothing can deny it any
 //! more. A denied packet counts where it is dropped.
+//!
+//! While other policies are tried out, a node says of a packet what they would do before it says what was done. Where it
+//! says nothing first, no policy that is tried out governs that end.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -11,7 +14,8 @@ use std::time::SystemTime;
 
 use tortie_model::{Direction, IpProtocol, Traffic};
 use tortie_netlink::{PacketTuple, Transport};
-use tortie_node::{Denial, Meaning, Opened, Passage, Record};
+use tortie_node::{Cause, Denial, Meaning, Opened, Passage, Record, Trial};
+use tortie_policy::Verdict;
 
 /// Flows that are kept unless told otherwise.
 const MOST: usize = 10_000;
@@ -36,6 +40,8 @@ pub struct Allowed {
     pub times: Option<(SystemTime, SystemTime)>,
     /// What allowed the last of them.
     pub by: Passed,
+    /// What would have become of the last of them.
+    pub tried: Option<Tried>,
     /// The state of the cluster in which the last of them was opened.
     epoch: u64,
 }
@@ -49,6 +55,34 @@ pub struct Passed {
     pub ingress: Option<Meaning>,
 }
 
+/// What policies that are tried out would do with a packet; `None` where none of them governs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// At the source.
+    pub egress: Option<Said>,
+    /// At the destination.
+    pub ingress: Option<Said>,
+    /// The packet never got to the node of its destination, which might have denied it.
+    pub unfinished: bool,
+}
+
+/// What would become of a packet at one end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Whether it would pass.
+    pub verdict: Verdict,
+    /// What would decide it.
+    pub by: Option<Meaning>,
+}
+
+impl Tried {
+    /// Whether every end that was asked would let it pass.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        [&self.egress, &self.ingress].into_iter().flatten().all(|said| said.verdict == Verdict::Allow)
+    }
+}
+
 /// Packets that were dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
@@ -60,6 +94,8 @@ pub struct Denied {
     pub last: Denial,
     /// What had let the last of them pass before.
     pub passed: Passed,
+    /// What would have become of it.
+    pub tried: Option<Tried>,
 }
 
 /// What is known of a flow.
@@ -71,6 +107,8 @@ pub struct Flow {
     epoch: u64,
     /// What policies said last.
     passed: Passed,
+    /// What those that are tried out said last.
+    tried: Tried,
     /// What got through.
     pub allowed: Allowed,
     /// What did not.
@@ -87,6 +125,8 @@ pub struct Flows {
     forgotten: u64,
     /// Counts the states of the cluster.
     epoch: u64,
+    /// Since when all nodes try out the same policies, if they do.
+    trial: Option<SystemTime>,
     /// The nodes that addresses of the cluster are on.
     homes: HashMap<IpAddr, Arc<str>>,
 }
@@ -109,6 +149,7 @@ impl Flows {
             forgotten: 0,
             // A flow that was never opened belongs to none.
             epoch: 1,
+            trial: None,
             homes: HashMap::new(),
         }
     }
@@ -120,20 +161,51 @@ impl Flows {
         self.homes = homes.into_iter().collect();
     }
 
+    /// Learns since when all nodes try out the same policies, or that they do not.
+    pub fn try_out(&mut self, since: Option<SystemTime>) {
+        self.epoch += 1;
+        self.trial = since;
+    }
+
     /// Takes down what a node says of a packet.
     pub fn record(&mut self, record: &Record) {
         match record {
             Record::Denied(denial) => self.denied(denial),
             Record::Passed(passage) => self.passed(passage),
+            Record::Tried(trial) => self.tried(trial),
         }
     }
 
     fn denied(&mut self, denial: &Denial) {
         let now = denial.time.unwrap_or_else(SystemTime::now);
-        let flow = self.change(key(&denial.tuple));
+        let key = key(&denial.tuple);
+        let by_policy = match denial.cause {
+            Cause::Policy { direction, .. } if self.trial.is_some_and(|since| since <= now) => Some(direction),
+            _ => None,
+        };
+        let elsewhere = self.homes.get(&key.destination).is_some_and(|home| *home != denial.node);
+        let flow = self.change(key);
+        let tried = by_policy
+            .map(|direction| Tried { unfinished: direction == Direction::Egress && elsewhere, ..flow.tried.clone() });
         let (packets, first) = flow.denied.as_ref().map_or((0, now), |d| (d.packets, d.times.0));
         let (last, passed) = (denial.clone(), flow.passed.clone());
-        flow.denied = Some(Denied { packets: packets + 1, times: (first, now), last, passed });
+        flow.denied = Some(Denied { packets: packets + 1, times: (first, now), last, passed, tried });
+    }
+
+    fn tried(&mut self, trial: &Trial) {
+        if self.trial.is_none_or(|since| trial.time.is_some_and(|time| time < since)) {
+            return;
+        }
+        let flow = self.change(key(&trial.tuple));
+        let said = Some(Said { verdict: trial.verdict, by: trial.meaning.clone() });
+        match trial.direction {
+            Direction::Egress => flow.tried.egress = said,
+            Direction::Ingress => flow.tried.ingress = said,
+        }
+        // As with what allowed it.
+        if flow.allowed.epoch == flow.epoch && flow.allowed.tried.is_some() {
+            flow.allowed.tried = Some(flow.tried.clone());
+        }
     }
 
     fn passed(&mut self, passage: &Passage) {
@@ -156,12 +228,14 @@ impl Flows {
             return;
         }
         let key = FlowKey { source: *source, destination: *destination, traffic: *traffic };
+        let trial = self.trial.is_some();
         let flow = self.change(key);
         let first = flow.allowed.times.map_or(*time, |(first, _)| first);
         flow.allowed = Allowed {
             connections: flow.allowed.connections + 1,
             times: Some((first, *time)),
             by: flow.passed.clone(),
+            tried: trial.then(|| flow.tried.clone()),
             epoch: flow.epoch,
         };
     }
@@ -181,7 +255,7 @@ impl Flows {
         flow.changed = self.changes;
         if flow.epoch != self.epoch {
             flow.epoch = self.epoch;
-            flow.passed = Passed::default();
+            (flow.passed, flow.tried) = (Passed::default(), Tried::default());
         }
         self.by_change.insert(self.changes, key);
         flow
@@ -213,7 +287,7 @@ fn key(tuple: &PacketTuple) -> FlowKey {
 mod tests {
     use super::*;
     use tortie_model::Protocol;
-    use tortie_node::Cause;
+    use tortie_plan::PathId;
 
     const A: [u8; 4] = [10, 0, 1, 1];
     const B: [u8; 4] = [10, 0, 2, 1];
@@ -254,6 +328,53 @@ mod tests {
         flows.settle([(A.into(), "here".into())]);
         flows.opened(&opened("here", 443));
         assert_eq!(counts(&flows).last(), Some(&(443, 1, 0)), "to the outside it counts where it leaves");
+    }
+
+    fn tried(verdict: Verdict, direction: Direction) -> Record {
+        let Record::Denied(Denial { node, tuple, .. }) = denied(80) else { unreachable!("it is denied") };
+        Record::Tried(Trial { node, tuple, direction, verdict, path: PathId(1), meaning: None, time: None })
+    }
+
+    #[test]
+    fn what_would_become_of_a_flow_is_told_while_policies_are_tried_out() {
+        let mut flows = Flows::default();
+        flows.settle([(A.into(), "here".into()), (B.into(), "there".into())]);
+        let by_policy = |direction, node: &str| {
+            let Record::Denied(denial) = denied(80) else { unreachable!("it is denied") };
+            let cause = Cause::Policy { direction, path: PathId(1), meaning: None };
+            Record::Denied(Denial { cause, node: node.into(), ..denial })
+        };
+        let told = |flows: &Flows| {
+            let flow = flows.since(0).next().expect("a flow").1.clone();
+            let denied = flow.denied.and_then(|d| d.tried).map(|t| (t.passes(), t.unfinished));
+            (flow.allowed.tried.map(|t| t.passes()), denied)
+        };
+        // Nothing is tried out: records of an ended trial are late.
+        flows.record(&tried(Verdict::Deny, Direction::Ingress));
+        assert_eq!(flows.since(0).count(), 0);
+        flows.opened(&opened("there", 80));
+        flows.record(&by_policy(Direction::Egress, "here"));
+        assert_eq!(told(&flows), (None, None));
+        // No record says that no policy governs it.
+        flows.try_out(Some(SystemTime::now()));
+        flows.opened(&opened("there", 80));
+        assert_eq!(told(&flows), (Some(true), None));
+        // The record comes after the connection.
+        flows.record(&tried(Verdict::Allow, Direction::Egress));
+        flows.record(&tried(Verdict::Deny, Direction::Ingress));
+        assert_eq!(told(&flows), (Some(false), None));
+        flows.record(&by_policy(Direction::Ingress, "there"));
+        assert_eq!(told(&flows), (Some(false), Some((false, false))));
+        // Another trial: what the last one said is no part of it.
+        flows.try_out(Some(SystemTime::now()));
+        flows.record(&by_policy(Direction::Egress, "here"));
+        assert_eq!(told(&flows), (Some(false), Some((true, true))), "the destination was not asked");
+        flows.record(&denied(80));
+        assert_eq!(told(&flows).1, None, "it is not policy that denies it");
+        // What went on before all nodes tried out the same is not judged.
+        flows.try_out(Some(SystemTime::now() + std::time::Duration::from_secs(60)));
+        flows.record(&by_policy(Direction::Egress, "here"));
+        assert_eq!(told(&flows).1, None);
     }
 
     #[test]

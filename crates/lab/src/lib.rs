@@ -42,6 +42,7 @@ pub mod session;
 mod sockopt;
 mod table;
 pub mod topology;
+mod trial;
 mod witness;
 mod written;
 

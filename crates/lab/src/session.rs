@@ -1,6 +1,7 @@
 //! A lab to play with: objects come and go by request, and probes are sent by request.
 
 mod archive;
+mod dryrun;
 mod flows;
 mod verify;
 
@@ -10,17 +11,18 @@ use tortie_analysis::question::{Question, QuestionError, question};
 use tortie_analysis::rehearsal::ground;
 use tortie_analysis::staging::{Stager, StagingError};
 use tortie_manifest::case::{Cell, ClusterSpec, Endpoint, Pattern, Probe, Verdict, Via};
-use tortie_manifest::{Diagnostic, LoadOptions, Loaded, Memory, Place, Severity, SourceFile as Text, Store, load};
+use tortie_manifest::{LoadOptions, Loaded, Memory, Place, Severity, SourceFile as Text, Store, load};
 use tortie_model::ObjectRef;
 use tortie_node::{Cause, Denial};
 
 pub use tortie_node::NodeOptions;
 
 use self::archive::Archive;
+use self::dryrun::DryRun;
 use self::flows::Names;
 use crate::cluster::{Cluster, ClusterError, Lost};
 use crate::control::{
-    FlowReport, Input, LostLine, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status,
+    DryRunStatus, FlowReport, Input, LostLine, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status,
 };
 use crate::exec::EnterSpec;
 use crate::pod::Place as LabPlace;
@@ -50,6 +52,10 @@ pub struct Session {
     stager: Stager,
     cluster: Cluster,
     archive: Archive,
+    /// A change that is tried out.
+    dry_run: DryRun,
+    /// Where what was tried out is written.
+    tried: Archive,
 }
 
 impl Session {
@@ -81,8 +87,11 @@ impl Session {
             stager: Stager::new(ground),
             cluster,
             archive: Archive::default(),
+            dry_run: DryRun::default(),
+            tried: Archive::default(),
         };
         session.sync().map_err(|e| e.to_string())?;
+        session.try_out().map_err(|e| e.to_string())?;
         Ok(session)
     }
 
@@ -106,10 +115,16 @@ impl Session {
                 store.apply(&loaded.objects);
                 Ok(())
             }),
-            Request::Delete(input) => self.change(&input, |store, loaded| {
-                let delete = |o: &tortie_manifest::LoadedObject| store.delete(&o.object.reference());
-                loaded.objects.iter().try_for_each(delete).map_err(|e| SessionError::Input(e.to_string()))
+            Request::Delete(input) => self.change(&input, delete),
+            Request::TryApply(input) => {
+                self.dry_run(&input, |_, loaded| Ok(DryRun { apply: loaded.objects.clone(), delete: Vec::new() }))
+            }
+            Request::TryDelete(input) => self.dry_run(&input, |mut store, loaded| {
+                delete(&mut store, loaded)?;
+                let gone = loaded.objects.iter().map(|o| o.object.reference());
+                Ok(DryRun { apply: Vec::new(), delete: gone.collect() })
             }),
+            Request::EndDryRun => self.end_dry_run(),
             Request::Probe { from, to, probe } => self.probe(&from, &to, &probe),
             Request::Flows { since } => Ok(self.flows(since)),
             Request::Verify => self.verify(),
@@ -128,8 +143,45 @@ impl Session {
         Ok(self.cluster.sync(staged)?)
     }
 
+    /// Tries out what is to be tried out, now that the cluster is what it is.
+    fn try_out(&mut self) -> Result<(), SessionError> {
+        let world = self.dry_run.world(&self.store, &self.stager, self.cluster.staged(), &mut self.tried);
+        let world = world.inspect_err(|_| drop(self.cluster.try_out(None)))?;
+        Ok(self.cluster.try_out(world.as_ref())?)
+    }
+
+    /// Tries out another change, in place of the one before.
+    fn dry_run(
+        &mut self,
+        input: &Input,
+        change: impl FnOnce(Store, &Loaded) -> Result<DryRun, SessionError>,
+    ) -> Result<Reply, SessionError> {
+        let loaded = read(input)?;
+        let before = std::mem::replace(&mut self.dry_run, change(self.store.clone(), &loaded)?);
+        if let Err(e) = self.try_out() {
+            self.dry_run = before;
+            // Nothing new went into force, and what was tried out before may be again.
+            self.try_out().unwrap_or_else(|_| self.dry_run = DryRun::default());
+            return Err(e);
+        }
+        let lines = self.dry_run.lines(&self.store);
+        Ok(Reply::Changed { lines, notes: notes(&loaded).collect(), dry_run: self.tried_out() })
+    }
+
+    fn end_dry_run(&mut self) -> Result<Reply, SessionError> {
+        self.dry_run = DryRun::default();
+        self.try_out()?;
+        Ok(Reply::Changed { lines: Vec::new(), notes: Vec::new(), dry_run: self.tried_out() })
+    }
+
+    /// What is tried out, if anything is.
+    fn tried_out(&self) -> Option<DryRunStatus> {
+        Some(dryrun::status(&self.cluster.staged().world, self.cluster.trial()?))
+    }
+
     fn flows(&self, since: u64) -> Reply {
-        let report = |flows: &crate::flows::Flows| flows::report(flows, since, self.cluster.staged(), &self.archive);
+        let archives = [&self.archive, &self.tried];
+        let report = |flows: &crate::flows::Flows| flows::report(flows, since, self.cluster.staged(), archives);
         let lost = self.cluster.lost();
         let lost = lost.iter().map(|(node, lost)| lost_line(node, *lost)).collect();
         Reply::Flows(FlowReport { lost, ..self.cluster.flows(report).unwrap_or_default() })
@@ -152,35 +204,24 @@ impl Session {
         input: &Input,
         change: impl FnOnce(&mut Store, &Loaded) -> Result<(), SessionError>,
     ) -> Result<Reply, SessionError> {
-        let files = &input.files;
-        let memory = Memory::new(files.iter().map(|f| (f.path.clone(), f.text.clone())));
-        let paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
-        let loaded = load(&memory, &paths, &LoadOptions { namespace: input.namespace.as_str().into() });
-        let render = |d: &Diagnostic| d.render(false);
-        let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(render);
-        let errors: Vec<String> = errors.collect();
-        if !errors.is_empty() {
-            return Err(SessionError::Input(format!("{}\nnothing was changed", errors.join("\n\n"))));
-        }
+        let loaded = read(input)?;
         let (store, stager) = (self.store.clone(), self.stager.clone());
         let applied = change(&mut self.store, &loaded).and_then(|()| self.sync());
         if let Err(e) = applied {
             (self.store, self.stager) = (store, stager);
             return Err(e);
         }
-        let mut lines = Vec::new();
-        for loaded in &loaded.objects {
-            let reference = loaded.object.reference();
-            let what = match (store.get(&reference), self.store.get(&reference)) {
-                (None, Some(_)) => "created",
-                (Some(old), Some(new)) if old == new => "unchanged",
-                (Some(_), Some(_)) => "configured",
-                (_, None) => "deleted",
-            };
-            lines.push(format!("{reference} {what}"));
+        let lines = dryrun::lines(&store, &self.store, loaded.objects.iter().map(|o| o.object.reference()));
+        let mut notes: Vec<String> = notes(&loaded).collect();
+        // What is enforced stays, whatever becomes of what is tried out.
+        if let Err(e) = self.try_out() {
+            self.dry_run = DryRun::default();
+            notes.push(format!("the dry run has ended: {e}"));
+            if let Err(e) = self.try_out() {
+                notes.push(format!("what is staged is not tried out: {e}"));
+            }
         }
-        let notes = loaded.diagnostics.iter().chain(&loaded.notes).map(render).collect();
-        Ok(Reply::Changed { lines, notes })
+        Ok(Reply::Changed { lines, notes, dry_run: self.tried_out() })
     }
 
     fn status(&self) -> Status {
@@ -217,6 +258,7 @@ impl Session {
             pods: staged.world.pods.values().map(pod).collect(),
             services: services.collect(),
             policies: staged.world.policies.keys().map(ToString::to_string).collect(),
+            dry_run: self.tried_out(),
         }
     }
 
@@ -321,6 +363,32 @@ impl Session {
         let resolv_conf = namespace.map(|ns| resolver::resolv_conf(&servers, ns, "cluster.local"));
         Ok(Reply::Enter(EnterSpec::new(netns, resolv_conf)))
     }
+}
+
+/// What a request brings; refused when anything in it cannot be trusted.
+fn read(input: &Input) -> Result<Loaded, SessionError> {
+    let files = &input.files;
+    let memory = Memory::new(files.iter().map(|f| (f.path.clone(), f.text.clone())));
+    let paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
+    let loaded = load(&memory, &paths, &LoadOptions { namespace: input.namespace.as_str().into() });
+    let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(|d| d.render(false));
+    let errors: Vec<String> = errors.collect();
+    if errors.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(SessionError::Input(format!("{}\nnothing was changed", errors.join("\n\n"))))
+    }
+}
+
+/// What should be said of it.
+fn notes(loaded: &Loaded) -> impl Iterator<Item = String> {
+    loaded.diagnostics.iter().chain(&loaded.notes).map(|d| d.render(false))
+}
+
+/// Deletes what was given.
+fn delete(store: &mut Store, loaded: &Loaded) -> Result<(), SessionError> {
+    let delete = |o: &tortie_manifest::LoadedObject| store.delete(&o.object.reference());
+    loaded.objects.iter().try_for_each(delete).map_err(|e| SessionError::Input(e.to_string()))
 }
 
 fn lost_line(node: &str, lost: Lost) -> LostLine {

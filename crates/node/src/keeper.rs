@@ -89,11 +89,8 @@ impl Keeper {
     }
 
     /// Takes the table away.
-    pub(crate) fn remove(mut self) -> Result<(), (Self, NodeError)> {
-        match self.dataplane.remove() {
-            Ok(()) => Ok(()),
-            Err(error) => Err((self, error.into())),
-        }
+    pub(crate) fn remove(&mut self) -> Result<(), NodeError> {
+        Ok(self.dataplane.remove()?)
     }
 
     /// Lets what is said to nf_tables from now on go through `tap`.

@@ -259,12 +259,11 @@ impl Node {
     /// # Errors
     /// When the kernel refuses; it is still there then, and ends no packet.
     pub fn end_trial(&mut self) -> Result<(), NodeError> {
-        let Some(shadow) = self.shadow.take() else { return Ok(()) };
+        let Some(shadow) = &mut self.shadow else { return Ok(()) };
         self.numbers = shadow.numbers();
-        shadow.remove().map_err(|(shadow, error)| {
-            self.shadow = Some(shadow);
-            error
-        })
+        shadow.remove()?;
+        self.shadow = None;
+        Ok(())
     }
 
     /// What is enforced matters more than what is tried out.

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::arguments::Format;
 
@@ -123,20 +123,29 @@ pub(crate) struct Status {
 }
 
 /// Add or change objects; what changed is enforced when this returns
+///
+/// With --dry-run=packets nothing changes: the policies are asked about every packet before those that are enforced, and
+/// `tortie lab flows` says which connections would have another verdict, by which rule of which file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  tortie lab apply -f practicals/three-namespaces/block-all-traffic-namespace.yaml")]
+Examples:
+  tortie lab apply -f practicals/three-namespaces/block-all-traffic-namespace.yaml
+  tortie lab apply -f new.yaml --dry-run=packets    what it would do, on real packets
+  tortie lab flows --changed
+  tortie lab apply --dry-run=off                    try nothing out any more")]
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) files: Files,
 }
 
 /// Delete objects
+///
+/// With --dry-run=packets they stay, and `tortie lab flows` says what would become of connections without them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  tortie lab delete -f practicals/three-namespaces/block-all-traffic-namespace.yaml")]
+Examples:
+  tortie lab delete -f practicals/three-namespaces/block-all-traffic-namespace.yaml
+  tortie lab delete -f old.yaml --dry-run=packets")]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) files: Files,
@@ -146,13 +155,25 @@ pub(crate) struct Delete {
 #[derive(Debug, Args)]
 pub(crate) struct Files {
     /// File or folder with manifests, or `-` for standard input; may be given several times
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required_unless_present = "dry_run")]
     pub(crate) files: Vec<String>,
     /// Namespace of objects that say none
     #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
     pub(crate) namespace: String,
+    /// `packets`: do not enforce the change, try it out on packets, in place of what is tried out; `off`: try nothing out
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    pub(crate) dry_run: Option<DryRun>,
     #[command(flatten)]
     pub(crate) which: Which,
+}
+
+/// What is tried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// The change, on packets.
+    Packets,
+    /// Nothing any more.
+    Off,
 }
 
 /// Send packets and say what became of them, and which rule dropped them
@@ -191,6 +212,7 @@ pub(crate) struct Probe {
 Examples:
   tortie lab flows
   tortie lab flows --follow --denied
+  tortie lab flows --changed                        what a dry run would change
   tortie lab flows -o json")]
 pub(crate) struct Flows {
     #[command(flatten)]
@@ -201,6 +223,9 @@ pub(crate) struct Flows {
     /// Only what was dropped
     #[arg(long)]
     pub(crate) denied: bool,
+    /// Only what would have another verdict by what is tried out (`tortie lab apply --dry-run=packets`)
+    #[arg(long)]
+    pub(crate) changed: bool,
     /// How it is written: paragraphs for people, or a line of JSON a flow
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t, hide_default_value = true)]
     pub(crate) output: Format,

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tortie_lab::control::{Connection, Decision, FlowLine, FlowReport, LostLine, PolicyPlace, Reply, Request};
+use tortie_lab::control::{
+    Connection, Decision, DryRunFlow, FlowLine, FlowReport, LostLine, PolicyPlace, Reply, Request,
+};
 
 use super::arguments::Flows;
 use super::lost;
@@ -21,7 +23,7 @@ pub(crate) fn run(arguments: &Flows) -> Result<Outcome, Failure> {
     loop {
         let report = ask(&arguments.which.name, since)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        for flow in report.flows.iter().filter(|f| !arguments.denied || f.verdict == "deny") {
+        for flow in report.flows.iter().filter(|f| is_wanted(f, arguments)) {
             terminal::print(&match arguments.output {
                 Format::Json => format!("{}\n", serde_json::to_string(flow).expect("a flow is plain data")),
                 Format::Text => paragraph(flow, now),
@@ -40,12 +42,19 @@ pub(crate) fn run(arguments: &Flows) -> Result<Outcome, Failure> {
         if !arguments.follow {
             if report.flows.is_empty() {
                 terminal::say("no connection was tried yet; try `tortie lab probe`");
+            } else if arguments.changed && !report.flows.iter().any(|f| is_wanted(f, arguments)) {
+                terminal::say("no connection that was tried would have another verdict");
             }
             return Ok(Outcome::Fine);
         }
         since = report.changed;
         std::thread::sleep(PAUSE);
     }
+}
+
+fn is_wanted(flow: &FlowLine, arguments: &Flows) -> bool {
+    let changed = flow.dry_run.as_ref().is_some_and(|dry_run| dry_run.changed);
+    (!arguments.denied || flow.verdict == "deny") && (!arguments.changed || changed)
 }
 
 /// A connection of its own for each question: a lab listens to one at a time.
@@ -65,6 +74,11 @@ fn paragraph(flow: &FlowLine, now: f64) -> String {
     for reason in reasons(flow) {
         for line in wrapped(&reason, "    ", terminal::width()).lines() {
             let _ = writeln!(out, "{}", styled(FAINT, line));
+        }
+    }
+    if let Some(text) = flow.dry_run.as_ref().filter(|dry_run| dry_run.changed).map(would) {
+        for line in wrapped(&text, "    ", terminal::width()).lines() {
+            let _ = writeln!(out, "{}", styled(WARN, line));
         }
     }
     out
@@ -92,6 +106,20 @@ fn reasons(flow: &FlowLine) -> Vec<String> {
         lines.push(format!("dropped on node {node}"));
     }
     lines
+}
+
+/// What a dry run would do otherwise, and by which policy.
+fn would(dry_run: &DryRunFlow) -> String {
+    let said: Vec<String> = [("egress", &dry_run.egress), ("ingress", &dry_run.ingress)]
+        .into_iter()
+        .filter_map(|(direction, decision)| Some(said(direction, decision.as_ref()?)))
+        .collect();
+    let by = if said.is_empty() { "no policy would govern it".to_owned() } else { said.join("; ") };
+    match (dry_run.verdict.as_str(), dry_run.unfinished) {
+        ("allow", true) => format!("dry run: would leave its node: {by}; the destination was not asked"),
+        ("allow", false) => format!("dry run: would be allowed: {by}"),
+        _ => format!("dry run: would be denied: {by}"),
+    }
 }
 
 fn said(direction: &str, decision: &Decision) -> String {

@@ -2,6 +2,8 @@
 
 pub(crate) mod arguments;
 #[cfg(target_os = "linux")]
+mod change;
+#[cfg(target_os = "linux")]
 mod flows;
 #[cfg(target_os = "linux")]
 mod lost;
@@ -30,9 +32,9 @@ pub(crate) fn run(lab: &Lab) -> Result<Outcome, Failure> {
         #[cfg(target_os = "linux")]
         LabCommand::Status(arguments) => remote::status(arguments),
         #[cfg(target_os = "linux")]
-        LabCommand::Apply(arguments) => remote::change(&arguments.files, Request::Apply),
+        LabCommand::Apply(arguments) => change::run(&arguments.files, [Request::Apply, Request::TryApply]),
         #[cfg(target_os = "linux")]
-        LabCommand::Delete(arguments) => remote::change(&arguments.files, Request::Delete),
+        LabCommand::Delete(arguments) => change::run(&arguments.files, [Request::Delete, Request::TryDelete]),
         #[cfg(target_os = "linux")]
         LabCommand::Probe(arguments) => remote::probe(arguments),
         #[cfg(target_os = "linux")]

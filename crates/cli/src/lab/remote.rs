@@ -2,15 +2,13 @@
 
 use std::fmt::Write;
 
-use tortie_lab::control::{Connection, Input, Probed, Reply, Request, SourceFile, Status as Report};
+use tortie_lab::control::{Connection, Probed, Reply, Request, Status as Report};
 use tortie_lab::exec::enter_and_exec;
-use tortie_manifest::{Disk, LoadOptions, load};
 
-use super::arguments::{Down, Exec, Files, Probe, Status, Which};
+use super::arguments::{Down, Exec, Probe, Status, Which};
 use super::lost;
 use crate::arguments::Format;
 use crate::failure::{Failure, Outcome};
-use crate::input::say_all;
 use crate::progress::during;
 use crate::terminal::{self, ALLOW, DENY, FAINT, STRONG, WARN, styled};
 
@@ -82,32 +80,10 @@ fn table(report: &Report) -> String {
             let _ = writeln!(out, "POLICIES\n{}", policies.join("\n"));
         }
     }
+    if let Some(dry_run) = &report.dry_run {
+        let _ = writeln!(out, "\nDRY RUN (not enforced)\n{}", dry_run.changes.join("\n"));
+    }
     out
-}
-
-/// The files as this process sees them: the lab has another folder, and maybe another standard input.
-fn sources(files: &Files) -> Result<Vec<SourceFile>, Failure> {
-    let loaded = load(&Disk, &files.files, &LoadOptions { namespace: files.namespace.as_str().into() });
-    if loaded.diagnostics.iter().any(|d| d.severity == tortie_manifest::Severity::Error) {
-        say_all(&loaded.diagnostics);
-        return Err(Failure::Untrusted("nothing was changed"));
-    }
-    say_all(loaded.diagnostics.iter().chain(&loaded.notes));
-    let text = |f: &std::sync::Arc<tortie_manifest::SourceFile>| SourceFile {
-        path: f.name().to_string(),
-        text: f.text().to_owned(),
-    };
-    Ok(loaded.files.iter().map(text).collect())
-}
-
-pub(crate) fn change(files: &Files, request: fn(Input) -> Request) -> Result<Outcome, Failure> {
-    let request = request(Input { files: sources(files)?, namespace: files.namespace.clone() });
-    let reply = ask_patiently(&files.which, "waiting until it is in force", &request)?;
-    let Reply::Changed { lines, .. } = reply else { return Err(unexpected()) };
-    for line in lines {
-        terminal::print(&format!("{line}\n"))?;
-    }
-    Ok(Outcome::Fine)
 }
 
 pub(crate) fn probe(arguments: &Probe) -> Result<Outcome, Failure> {

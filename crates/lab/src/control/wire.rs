@@ -35,6 +35,12 @@ pub enum Request {
     Apply(Input),
     /// Delete objects.
     Delete(Input),
+    /// Try out on packets what adding or changing objects would do, in place of what is tried out.
+    TryApply(Input),
+    /// The same of deleting them.
+    TryDelete(Input),
+    /// Try nothing out any more but what objects stage.
+    EndDryRun,
     /// Send packets, both families.
     Probe {
         /// Who sends.
@@ -66,12 +72,16 @@ pub enum Request {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Status),
-    /// To [`Request::Apply`] and [`Request::Delete`]: what changed, in words, and what is to be said of it.
+    /// To [`Request::Apply`], [`Request::Delete`] and the dry runs of both: what changed, in words, and what is to be said
+    /// of it.
     Changed {
         /// `NetworkPolicy/prod/web created`, a line each.
         lines: Vec<String>,
         /// Warnings and notes, rendered.
         notes: Vec<String>,
+        /// What is tried out now, if anything is.
+        #[serde(default)]
+        dry_run: Option<DryRunStatus>,
     },
     /// To [`Request::Probe`], one for each family and pair.
     Probed(Vec<Probed>),
@@ -102,6 +112,17 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// Policies, by reference.
     pub policies: Vec<String>,
+    /// What is tried out and not enforced; nothing when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dry_run: Option<DryRunStatus>,
+}
+
+/// What is tried out on packets and not enforced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DryRunStatus {
+    /// `NetworkPolicy/prod/web created`, `configured` or `deleted`: each object that policies see, and that is another
+    /// there.
+    pub changes: Vec<String>,
 }
 
 /// A node of a lab.
@@ -223,6 +244,25 @@ pub struct FlowLine {
     /// Why they were dropped, when it was not by policy.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<String>,
+    /// What would become of the last of them by what is tried out; nothing when nothing was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dry_run: Option<DryRunFlow>,
+}
+
+/// What would become of a connection by what is tried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DryRunFlow {
+    /// `allow` or `deny`.
+    pub verdict: String,
+    /// Whether that is another verdict than the one that is enforced.
+    pub changed: bool,
+    /// What policy would say at the source; nothing where it would not be asked.
+    pub egress: Option<Decision>,
+    /// What policy would say at the destination.
+    pub ingress: Option<Decision>,
+    /// The packet never got to the node of its destination, which might deny it: `allow` holds of the source alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unfinished: bool,
 }
 
 /// What policy decided in one direction.

@@ -10,13 +10,16 @@ use tortie_node::{Cause, Meaning};
 use tortie_policy::PodKey;
 
 use super::archive::Archive;
-use crate::control::{Decision, FlowLine, FlowReport};
-use crate::flows::{Flow, FlowKey, Flows};
+use crate::control::{Decision, DryRunFlow, FlowLine, FlowReport};
+use crate::flows::{Flow, FlowKey, Flows, Said, Tried};
 use crate::observe::describe_cause;
 
 /// The flows that changed after a change.
-pub(crate) fn report(flows: &Flows, since: u64, staged: &Staged, archive: &Archive) -> FlowReport {
-    let writer = Writer { names: Names::of(staged), archive };
+///
+/// `archives`: where what is enforced is written, and what is tried out.
+pub(crate) fn report(flows: &Flows, since: u64, staged: &Staged, archives: [&Archive; 2]) -> FlowReport {
+    let [archive, tried] = archives;
+    let writer = Writer { names: Names::of(staged), archive, tried };
     let changed = flows.since(since).map(|(_, flow)| flow.changed).max().unwrap_or(since);
     let lines = flows.since(since).flat_map(|(key, flow)| writer.lines(key, flow));
     FlowReport { flows: lines.collect(), changed, forgotten: flows.forgotten(), lost: Vec::new() }
@@ -51,6 +54,7 @@ fn seconds(time: SystemTime) -> f64 {
 struct Writer<'a> {
     names: Names,
     archive: &'a Archive,
+    tried: &'a Archive,
 }
 
 impl Writer<'_> {
@@ -69,13 +73,15 @@ impl Writer<'_> {
             egress: None,
             ingress: None,
             cause: None,
+            dry_run: None,
         };
-        let said = |meaning: &Option<Meaning>, at| meaning.as_ref().map(|meaning| self.decision(meaning, at));
+        let said = |meaning: &Option<Meaning>, at| meaning.as_ref().map(|meaning| decision(meaning, self.archive, at));
         let mut lines = Vec::new();
         if let (allowed, Some(times)) = (&flow.allowed, flow.allowed.times) {
             lines.push(FlowLine {
                 egress: said(&allowed.by.egress, times.1),
                 ingress: said(&allowed.by.ingress, times.1),
+                dry_run: allowed.tried.as_ref().map(|tried| self.dry_run(tried, true, times.1)),
                 ..line("allow", allowed.connections, times)
             });
         }
@@ -83,6 +89,7 @@ impl Writer<'_> {
             let at = denied.times.1;
             let mut one = line("deny", denied.packets, denied.times);
             one.node = Some(denied.last.node.to_string());
+            one.dry_run = denied.tried.as_ref().map(|tried| self.dry_run(tried, false, at));
             match &denied.last.cause {
                 Cause::Policy { direction: Direction::Egress, meaning: meaning @ Some(_), .. } => {
                     one.egress = said(meaning, at);
@@ -98,12 +105,25 @@ impl Writer<'_> {
         lines
     }
 
-    fn decision(&self, meaning: &Meaning, at: SystemTime) -> Decision {
-        let decided_by = meaning.path.rule().map(|rule| self.archive.rule(rule, at));
-        let isolating = match &decided_by {
-            Some(_) => Vec::new(),
-            None => meaning.path.isolating.iter().map(|policy| self.archive.policy(policy, at)).collect(),
-        };
-        Decision { generation: meaning.generation, decided_by, isolating }
+    fn dry_run(&self, tried: &Tried, passed: bool, at: SystemTime) -> DryRunFlow {
+        let said = |said: &Option<Said>| said.as_ref()?.by.as_ref().map(|by| decision(by, self.tried, at));
+        let passes = tried.passes();
+        DryRunFlow {
+            verdict: if passes { "allow" } else { "deny" }.to_owned(),
+            changed: passes != passed,
+            egress: said(&tried.egress),
+            ingress: said(&tried.ingress),
+            unfinished: tried.unfinished && passes,
+        }
     }
+}
+
+/// What policy decided, as it was written then.
+fn decision(meaning: &Meaning, archive: &Archive, at: SystemTime) -> Decision {
+    let decided_by = meaning.path.rule().map(|rule| archive.rule(rule, at));
+    let isolating = match &decided_by {
+        Some(_) => Vec::new(),
+        None => meaning.path.isolating.iter().map(|policy| archive.policy(policy, at)).collect(),
+    };
+    Decision { generation: meaning.generation, decided_by, isolating }
 }

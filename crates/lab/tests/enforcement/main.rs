@@ -16,6 +16,7 @@ mod sctp;
 mod spoofing;
 mod stage;
 mod talk;
+mod trial;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ fn trials(sandbox: Option<&'static Sandbox>) -> Vec<Trial> {
         revocation::TESTS,
         denials::TESTS,
         flows::TESTS,
+        trial::TESTS,
         pins::TESTS,
         ports::TESTS,
         proof::TESTS,

@@ -77,6 +77,23 @@ impl Stage {
         }
     }
 
+    /// Tries out what deleting and applying objects would do; a trial before is over.
+    pub(crate) fn try_out(&mut self, delete: &[&str], yaml: &str) -> Result {
+        let before = (self.store.clone(), self.stager.clone());
+        let staged = self.staged(delete, yaml);
+        (self.store, self.stager) = before;
+        self.cluster.try_out(Some(&staged?.world))?;
+        match self.cluster.verify()?.as_slice() {
+            [] => Ok(()),
+            differences => Err(format!("the kernel holds something else: {differences:?}").into()),
+        }
+    }
+
+    /// Tries nothing out any more.
+    pub(crate) fn end_trial(&mut self) -> Result {
+        Ok(self.cluster.try_out(None)?)
+    }
+
     fn staged(&mut self, delete: &[&str], yaml: &str) -> Result<Staged> {
         for object in delete {
             self.store.delete(&object.parse()?)?;
