@@ -22,6 +22,15 @@ kind: NetworkPolicy
 metadata: {namespace: b, name: closed}
 spec: {podSelector: {}}
 ";
+const STAGED: &str = "\
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {namespace: b, name: no-udp}
+spec:
+  ingress:
+  - {action: Deny, protocol: UDP}
+  - {action: Allow}
+";
 /// Each is understood, and cannot be had: an address is taken, a ClusterIP is, a port is none.
 const IMPOSSIBLE: [(&str, &str, &str); 3] = [
     (
@@ -139,6 +148,81 @@ fn policies_come_and_go_while_it_runs() {
     assert_eq!(lab.probe("a/one", "b/two", "ping"), both("allow"));
     assert_eq!(lab.tortie(&["lab", "delete", "-f", "closed.yaml"]).0, 2, "there is none");
     assert_eq!(lab.status(), status);
+}
+
+/// Policies are asked about packets before they are enforced, come or go as a change of what is there, and end with it.
+#[test]
+fn a_dry_run_says_what_a_change_would_do_and_does_nothing() {
+    let Some(lab) = Lab::up("dry") else { return };
+    let flows = |more: &[&str]| -> Vec<Value> {
+        let (code, out, err) = lab.tortie(&[&["lab", "flows", "-o", "json"], more].concat());
+        assert_eq!(code, 0, "{err}");
+        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    // Records are read by another thread than the one that answers.
+    let changed = |traffic: &str| -> Vec<Value> {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let found: Vec<_> = flows(&["--changed"]).into_iter().filter(|f| f["traffic"] == traffic).collect();
+            if found.len() == 2 || std::time::Instant::now() > until {
+                return found;
+            }
+        }
+    };
+    let would = |flow: &Value| {
+        let said = &flow["dry_run"]["ingress"];
+        let by = if said["decided_by"].is_null() { &said["isolating"][0] } else { &said["decided_by"] };
+        format!("{} {} {}:{}", flow["verdict"], flow["dry_run"]["verdict"], by["file"], by["line"]).replace('"', "")
+    };
+    lab.write("open.yaml", &CLOSED.replace("{podSelector: {}}", "{podSelector: {}, ingress: [{ports: [{port: 80}]}]}"));
+    let dry = |verb: &str, file: &str| lab.tortie(&["lab", verb, "-f", file, "--dry-run=packets"]);
+    let (code, out, err) = dry("apply", "closed.yaml");
+    assert_eq!((code, out.as_str()), (0, "NetworkPolicy/b/closed created (dry run)\n"), "{err}");
+    assert_eq!(lab.status()["dry_run"]["changes"], serde_json::json!(["NetworkPolicy/b/closed created"]));
+    assert_eq!(lab.probe("a/one", "b/two", "TCP/80"), both("allow"));
+    let found = changed("TCP/80");
+    assert_eq!(found.iter().map(would).collect::<Vec<_>>(), ["allow deny closed.yaml:3"; 2]);
+    found.iter().for_each(|flow| support::assert_valid(&support::closed("lab-flows"), flow, "a flow"));
+    let (_, out, _) = lab.tortie(&["lab", "flows"]);
+    let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = "dry run: would be denied: ingress: no rule of NetworkPolicy/b/closed (closed.yaml:3) allows it";
+    assert!(words.contains(line), "{out}");
+    support::assert_valid(&support::closed("lab-status"), &lab.status(), "status");
+    let (code, out, err) = lab.tortie(&["lab", "verify", "-o", "json"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(support::assert_lines_valid("lab-verify", &out), 2);
+    assert_eq!(out.matches("\"dry_run\":{\"holds\":true").count(), 2, "{out}");
+
+    // Once it is enforced it is a change no more; another one takes its place, and is one of what is there now.
+    assert_eq!(lab.tortie(&["lab", "apply", "-f", "closed.yaml"]).0, 0);
+    assert_eq!(lab.status().get("dry_run"), None);
+    assert_eq!(dry("apply", "closed.yaml").1, "NetworkPolicy/b/closed unchanged (dry run)\n");
+    assert_eq!(dry("apply", "open.yaml").1, "NetworkPolicy/b/closed configured (dry run)\n");
+    assert_eq!(lab.probe("a/one", "b/two", "TCP/80"), both("deny"));
+    assert_eq!(changed("TCP/80").iter().map(would).collect::<Vec<_>>(), ["deny allow open.yaml:4"; 2]);
+    assert_eq!(dry("delete", "closed.yaml").1, "NetworkPolicy/b/closed deleted (dry run)\n");
+    assert_eq!(lab.probe("a/one", "b/two", "TCP/81"), both("deny"));
+    assert_eq!(changed("TCP/81").iter().map(would).collect::<Vec<_>>(), ["deny allow null:null"; 2]);
+
+    // What is no policy is not tried out, and what was still is.
+    lab.write("pod.yaml", &PODS.replace("one", "three"));
+    let (code, _, err) = dry("apply", "pod.yaml");
+    assert!(code == 2 && err.contains("Pod/a/three would be new"), "{err}");
+    assert_eq!(lab.status()["dry_run"]["changes"], serde_json::json!(["NetworkPolicy/b/closed deleted"]));
+    for wrong in [&["--dry-run=packets"][..], &["--dry-run=off", "-f", "closed.yaml"], &[]] {
+        assert_eq!(lab.tortie(&[&["lab", "apply"], wrong].concat()).0, 2, "{wrong:?}");
+    }
+    assert_eq!(lab.tortie(&["lab", "apply", "--dry-run=off"]).0, 0);
+    assert_eq!(lab.status().get("dry_run"), None);
+
+    // What is staged is tried out by itself.
+    assert_eq!(lab.tortie(&["lab", "delete", "-f", "closed.yaml"]).0, 0);
+    lab.write("staged.yaml", STAGED);
+    assert_eq!(lab.tortie(&["lab", "apply", "-f", "staged.yaml"]).1, "StagedNetworkPolicy/b/no-udp created\n");
+    assert_eq!(lab.probe("a/one", "b/two", "UDP/53"), both("allow"));
+    assert_eq!(changed("UDP/53").iter().map(would).collect::<Vec<_>>(), ["allow deny staged.yaml:6"; 2]);
+    assert_eq!(lab.tortie(&["lab", "delete", "-f", "staged.yaml"]).0, 0);
+    assert_eq!(lab.status().get("dry_run"), None);
 }
 
 /// What it writes for programs is what docs/schemas says.

@@ -9,8 +9,8 @@ mod wire;
 pub use client::{Connection, labs};
 pub use server::{Goodbye, Listener};
 pub use wire::{
-    BlameLine, Decision, DryRunFlow, DryRunStatus, FlowLine, FlowReport, Input, LostLine, NodeStatus, NodeVerified,
-    PodStatus, PolicyPlace, Probed, Reply, Request, ServiceStatus, SourceFile, Status, WitnessLine,
+    BlameLine, Decision, DryRunFlow, DryRunStatus, DryRunVerified, FlowLine, FlowReport, Input, LostLine, NodeStatus,
+    NodeVerified, PodStatus, PolicyPlace, Probed, Reply, Request, ServiceStatus, SourceFile, Status, WitnessLine,
 };
 
 use std::io;

@@ -161,10 +161,17 @@ impl Flows {
         self.homes = homes.into_iter().collect();
     }
 
-    /// Learns since when all nodes try out the same policies, or that they do not.
+    /// Learns since when all nodes try out the same policies, or that they do not. What was tried out before is
+    /// forgotten when something else is.
     pub fn try_out(&mut self, since: Option<SystemTime>) {
         self.epoch += 1;
         self.trial = since;
+        if since.is_some() {
+            for flow in self.flows.values_mut() {
+                flow.allowed.tried = None;
+                flow.denied.iter_mut().for_each(|denied| denied.tried = None);
+            }
+        }
     }
 
     /// Takes down what a node says of a packet.
@@ -368,13 +375,18 @@ mod tests {
         // Another trial: what the last one said is no part of it.
         flows.try_out(Some(SystemTime::now()));
         flows.record(&by_policy(Direction::Egress, "here"));
-        assert_eq!(told(&flows), (Some(false), Some((true, true))), "the destination was not asked");
+        assert_eq!(told(&flows), (None, Some((true, true))), "the destination was not asked");
         flows.record(&denied(80));
         assert_eq!(told(&flows).1, None, "it is not policy that denies it");
         // What went on before all nodes tried out the same is not judged.
         flows.try_out(Some(SystemTime::now() + std::time::Duration::from_secs(60)));
         flows.record(&by_policy(Direction::Egress, "here"));
         assert_eq!(told(&flows).1, None);
+        // When a trial ends, what it said is still told.
+        flows.try_out(Some(SystemTime::UNIX_EPOCH));
+        flows.opened(&opened("there", 80));
+        flows.try_out(None);
+        assert_eq!(told(&flows).0, Some(true));
     }
 
     #[test]

@@ -22,7 +22,8 @@ use self::dryrun::DryRun;
 use self::flows::Names;
 use crate::cluster::{Cluster, ClusterError, Lost};
 use crate::control::{
-    DryRunStatus, FlowReport, Input, LostLine, NodeStatus, PodStatus, Probed, Reply, Request, ServiceStatus, Status,
+    DryRunStatus, FlowReport, Input, LostLine, NodeStatus, NodeVerified, PodStatus, Probed, Reply, Request,
+    ServiceStatus, Status,
 };
 use crate::exec::EnterSpec;
 use crate::pod::Place as LabPlace;
@@ -165,13 +166,13 @@ impl Session {
             return Err(e);
         }
         let lines = self.dry_run.lines(&self.store);
-        Ok(Reply::Changed { lines, notes: notes(&loaded).collect(), dry_run: self.tried_out() })
+        Ok(Reply::Changed { lines, notes: notes(&loaded).collect(), dry_run: self.tried_out(), ended: None })
     }
 
     fn end_dry_run(&mut self) -> Result<Reply, SessionError> {
         self.dry_run = DryRun::default();
         self.try_out()?;
-        Ok(Reply::Changed { lines: Vec::new(), notes: Vec::new(), dry_run: self.tried_out() })
+        Ok(Reply::Changed { lines: Vec::new(), notes: Vec::new(), dry_run: self.tried_out(), ended: None })
     }
 
     /// What is tried out, if anything is.
@@ -193,7 +194,10 @@ impl Session {
         for name in self.cluster.node_names() {
             let began = Instant::now();
             let (verified, mended) = self.cluster.prove(&name)?;
-            reports.push(verify::report(&name, &verified, mended, began.elapsed(), &names, &self.archive));
+            let took = began.elapsed();
+            let dry_run = self.cluster.prove_trial(&name)?.as_ref().map(verify::dry_run);
+            let report = verify::report(&name, &verified, mended, took, &names, &self.archive);
+            reports.push(NodeVerified { dry_run, ..report });
         }
         Ok(Reply::Verified(reports))
     }
@@ -212,16 +216,13 @@ impl Session {
             return Err(e);
         }
         let lines = dryrun::lines(&store, &self.store, loaded.objects.iter().map(|o| o.object.reference()));
-        let mut notes: Vec<String> = notes(&loaded).collect();
         // What is enforced stays, whatever becomes of what is tried out.
-        if let Err(e) = self.try_out() {
+        let ended = self.try_out().err().map(|e| {
             self.dry_run = DryRun::default();
-            notes.push(format!("the dry run has ended: {e}"));
-            if let Err(e) = self.try_out() {
-                notes.push(format!("what is staged is not tried out: {e}"));
-            }
-        }
-        Ok(Reply::Changed { lines, notes, dry_run: self.tried_out() })
+            let also = self.try_out().err().map(|_| ", and what is staged is not tried out either");
+            format!("the dry run has ended{}: {e}", also.unwrap_or_default())
+        });
+        Ok(Reply::Changed { lines, notes: notes(&loaded).collect(), dry_run: self.tried_out(), ended })
     }
 
     fn status(&self) -> Status {

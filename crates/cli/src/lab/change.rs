@@ -7,7 +7,7 @@ use super::arguments::{DryRun, Files};
 use super::remote::{ask_patiently, unexpected};
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
-use crate::terminal::{self, wrapped};
+use crate::terminal::{self, WARN, styled, wrapped};
 
 /// The files as this process sees them: the lab has another folder, and maybe another standard input.
 fn sources(files: &Files) -> Result<Vec<SourceFile>, Failure> {
@@ -35,9 +35,12 @@ pub(crate) fn run(files: &Files, requests: [fn(Input) -> Request; 2]) -> Result<
         (None, _) => enforce(input(files)?),
     };
     let reply = ask_patiently(&files.which, "waiting until it is in force", &request)?;
-    let Reply::Changed { lines, dry_run, .. } = reply else { return Err(unexpected()) };
+    let Reply::Changed { lines, dry_run, ended, .. } = reply else { return Err(unexpected()) };
     for line in lines {
         terminal::print(&format!("{line}\n"))?;
+    }
+    if let Some(ended) = ended {
+        terminal::say(styled(WARN, wrapped(&ended, "", terminal::width())));
     }
     if let Some(text) = told(files, dry_run.as_ref()) {
         terminal::say(wrapped(&text, "", terminal::width()));

@@ -20,7 +20,8 @@ pub(crate) fn run(arguments: &Verify) -> Result<Outcome, Failure> {
             Format::Text => text(node, terminal::width()),
         })?;
     }
-    Ok(Outcome::findings_if(nodes.iter().any(|node| !node.holds)))
+    let tried = |node: &NodeVerified| node.dry_run.as_ref().is_none_or(|dry_run| dry_run.holds);
+    Ok(Outcome::findings_if(!nodes.iter().all(|node| node.holds && tried(node))))
 }
 
 fn text(node: &NodeVerified, width: usize) -> String {
@@ -64,6 +65,14 @@ fn text(node: &NodeVerified, width: usize) -> String {
     }
     for difference in &node.differences {
         say("  ", &format!("changed since it was put there: {difference}"));
+    }
+    match &node.dry_run {
+        None => {}
+        Some(dry_run) if dry_run.holds => {
+            let regions = many(dry_run.regions, "region");
+            say("  ", &format!("dry run: it says of all packets what the engine says ({regions})"));
+        }
+        Some(dry_run) => dry_run.findings.iter().for_each(|finding| say("  ", &format!("dry run: {finding}"))),
     }
     for mended in &node.mended {
         say("  ", &styled(FAINT, format_args!("was put right: {mended}")));

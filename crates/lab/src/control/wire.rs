@@ -82,6 +82,9 @@ pub enum Reply {
         /// What is tried out now, if anything is.
         #[serde(default)]
         dry_run: Option<DryRunStatus>,
+        /// Why something is not tried out any more that was.
+        #[serde(default)]
+        ended: Option<String>,
     },
     /// To [`Request::Probe`], one for each family and pair.
     Probed(Vec<Probed>),
@@ -316,6 +319,20 @@ pub struct NodeVerified {
     pub differences: Vec<String>,
     /// What others had changed and was put right since this was last asked.
     pub mended: Vec<String>,
+    /// The same of what is tried out there; nothing when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dry_run: Option<DryRunVerified>,
+}
+
+/// What was found of the table of a dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DryRunVerified {
+    /// Whether it says of every packet what the engine says of the policies that are tried out.
+    pub holds: bool,
+    /// Regions of packets that were compared.
+    pub regions: usize,
+    /// What was found, in words.
+    pub findings: Vec<String>,
 }
 
 /// A packet that the kernel judges otherwise than the engine.

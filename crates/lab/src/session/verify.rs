@@ -7,7 +7,7 @@ use tortie_node::{Blame, Difference, Proof, Verified, Witness};
 
 use super::archive::Archive;
 use super::flows::Names;
-use crate::control::{BlameLine, NodeVerified, PolicyPlace, WitnessLine};
+use crate::control::{BlameLine, DryRunVerified, NodeVerified, PolicyPlace, WitnessLine};
 
 /// One node.
 pub(crate) fn report(
@@ -31,7 +31,14 @@ pub(crate) fn report(
         unfollowed: proof.map(unfollowed).unwrap_or_default(),
         differences: verified.differences.iter().map(Difference::to_string).collect(),
         mended,
+        dry_run: None,
     }
+}
+
+/// What a node says of packets without judging them.
+pub(crate) fn dry_run(verified: &Verified) -> DryRunVerified {
+    let regions = verified.proof.as_ref().map_or(0, |proof| proof.extent.regions);
+    DryRunVerified { holds: verified.holds(), regions, findings: verified.findings() }
 }
 
 fn witness(witness: &Witness, names: &Names, archive: &Archive) -> WitnessLine {
