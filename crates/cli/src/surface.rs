@@ -103,3 +103,12 @@ fn the_page_shows_lines_that_are_taken() {
     let shown: usize = blocks.map(|block| all_taken(block, "docs/ecosystem.md")).sum();
     assert!(shown >= 14, "only {shown} are found");
 }
+
+/// Those of the page about dry runs: in its table and its sentences, and after a prompt.
+#[test]
+fn the_page_of_dry_runs_shows_lines_that_are_taken() {
+    let (page, name) = (include_str!("../../../docs/dry-run.md"), "docs/dry-run.md");
+    let spans = page.split('`').filter(|text| text.starts_with("tortie "));
+    let shown: usize = spans.map(|line| all_taken(line, name)).sum();
+    assert!(shown + all_taken(page, name) >= 10, "only {shown} are found");
+}
