@@ -47,6 +47,13 @@ pub enum Cause {
     Tiers(Direction),
     /// Policies are as they were, but an end is not: its labels, those of its namespace, its named ports, its addresses.
     End(Name),
+    /// An object by which requests come into the cluster: an Ingress, a Service, and so on.
+    Object {
+        /// Which.
+        object: ObjectRef,
+        /// What became of it.
+        fate: Fate,
+    },
     /// The end was not there before.
     New(Name),
     /// The end is not there any more.
@@ -66,11 +73,25 @@ pub(crate) fn causes(
             for direction in Direction::BOTH {
                 let before = clusters[0].decision(old.0, old.1, direction);
                 let after = clusters[1].decision(new.0, new.1, direction);
-                let flips = flips(&before, &after, turn, packets);
-                let judge = Judge { clusters, before: &before, after: &after, direction, names };
-                flips.iter().for_each(|(old, new)| judge.blame(old.as_ref(), new.as_ref(), &mut out));
+                out.extend(causes_in(direction, clusters, [&before, &after], (turn, packets), names));
             }
         }
+    }
+    out
+}
+
+/// Why two decisions in a direction differ about packets.
+pub(crate) fn causes_in<'j>(
+    direction: Direction,
+    clusters: [&'j Connectivity; 2],
+    [before, after]: [&'j Decision<'j>; 2],
+    (turn, packets): (Turn, &Regions<bool>),
+    names: [&'j Name; 2],
+) -> BTreeSet<Cause> {
+    let judge = Judge { clusters, before, after, direction, names };
+    let mut out = BTreeSet::new();
+    for (old, new) in flips(before, after, turn, packets) {
+        judge.blame(old.as_ref(), new.as_ref(), &mut out);
     }
     out
 }

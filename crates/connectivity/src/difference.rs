@@ -6,14 +6,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use tortie_analysis::ingress::Way;
+use tortie_manifest::ObjectSet;
 use tortie_model::Family;
 use tortie_policy::Regions;
 
 use crate::Connectivity;
 use crate::addresses::Addresses;
 use crate::cause::{Cause, Turn, causes};
+use crate::packets;
 use crate::pool::{Pool, SetId};
 use crate::subject::{End, Families, Group, Name, Subject};
+use crate::waychange::changed_ways;
 
 /// What differs between two clusters.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +33,8 @@ pub struct Change {
     pub from: Name,
     /// Who is reached.
     pub to: Name,
+    /// By which way, where it is not who sends but an Ingress, a Gateway or a Service at which requests enter.
+    pub way: Option<Way>,
     /// What some pod could send to some pod before.
     pub before: Arc<Regions<bool>>,
     /// What it can now.
@@ -47,19 +53,14 @@ impl Change {
     /// Whether something was opened.
     #[must_use]
     pub fn opens(&self) -> bool {
-        any(&self.opened)
+        packets::any(&self.opened)
     }
 
     /// Whether something was closed.
     #[must_use]
     pub fn closes(&self) -> bool {
-        any(&self.closed)
+        packets::any(&self.closed)
     }
-}
-
-/// Whether a set has packets.
-fn any(set: &Regions<bool>) -> bool {
-    set.iter().any(|(_, allowed)| *allowed)
 }
 
 impl Difference {
@@ -68,6 +69,14 @@ impl Difference {
     pub fn between(before: &Connectivity, after: &Connectivity) -> Self {
         let mut comparison = Comparison { before, after, pool: Pool::default(), known: Default::default() };
         comparison.run()
+    }
+
+    /// And what differs in the ways into the clusters, whose objects these are.
+    #[must_use]
+    pub fn with_ways(mut self, before: (&Connectivity, &ObjectSet), after: (&Connectivity, &ObjectSet)) -> Self {
+        self.changes.extend(changed_ways([before, after]));
+        self.changes.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        self
     }
 
     /// Whether nothing differs.
@@ -351,7 +360,7 @@ impl Found {
         let change = |(from, to, verdicts): (Name, Name, Verdicts)| {
             let [before, after, opened, closed] = verdicts.sets.map(|set| pool.set(set).clone());
             let Verdicts { opened_by, closed_by, .. } = verdicts;
-            Change { from, to, before, after, opened, closed, opened_by, closed_by }
+            Change { from, to, way: None, before, after, opened, closed, opened_by, closed_by }
         };
         let mut changes: Vec<_> = self.pairs.into_iter().map(change).collect();
         changes.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));

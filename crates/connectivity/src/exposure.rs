@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use tortie_model::{Direction, IpProtocol, LabelSelector, Namespace, Operator, Requirement};
 use tortie_policy::{
-    Action, Detail, EndpointSelector, Expression, Index, Key, NamedPorts, Names, NamespaceMatch, Peers, Policy, Ports,
-    Position, Regions, Rule, Stack, Verdict,
+    Action, By, Detail, EndpointSelector, Expression, Index, Key, NamedPorts, Names, NamespaceMatch, Outcome, Peers,
+    Policy, Ports, Position, Regions, Rule, Stack, Verdict,
 };
 
-use crate::Connectivity;
+use crate::connectivity::{Connectivity, Decision};
 use crate::packets;
 use crate::subject::Name;
 
@@ -86,7 +86,7 @@ pub fn exposure(connectivity: &Connectivity) -> Vec<Opening> {
 
 /// What passes to or from pods that are not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passing {
+struct Passing {
     packets: Option<Arc<Regions<bool>>>,
     named: BTreeSet<(IpProtocol, Arc<str>)>,
 }
@@ -96,7 +96,7 @@ impl Passing {
         Self { packets: Some(Arc::new(packets)), named }
     }
 
-    pub(crate) fn set(&self) -> Arc<Regions<bool>> {
+    fn set(&self) -> Arc<Regions<bool>> {
         self.packets.clone().unwrap_or_else(|| Arc::new(Regions::uniform(false)))
     }
 
@@ -116,11 +116,26 @@ impl Passing {
 }
 
 /// What passes, by the pods at the other end.
-pub(crate) type Openings = BTreeMap<EndpointSelector, Passing>;
+type Openings = BTreeMap<EndpointSelector, Passing>;
 
-/// What a class of ends leaves open to pods that are not there.
-pub(crate) fn of_class(connectivity: &Connectivity, class: u32, direction: Direction) -> Openings {
-    Asker { connectivity, index: connectivity.index() }.of_class(class, direction)
+/// What governs packets to ends of a class from any pod whatever, and what it decides. Where nothing is sure, that denies
+/// which makes it so.
+pub(crate) fn from_any_pod(connectivity: &Connectivity, class: u32) -> Decision<'_> {
+    let asker = Asker { connectivity, index: connectivity.index() };
+    let stack = connectivity.stack_of(class, Direction::Ingress);
+    let named = connectivity.named_ports(class);
+    let names = Names { source: NamedPorts::NONE, destination: named };
+    let anybody = all_pods();
+    let outcomes = stack.map(|stack| {
+        let decided = stack.resolve(&asker.matched(stack, &anybody), names);
+        asker.unsure(stack, &anybody).fold(decided, |all, (position, rule)| {
+            all.zip(&packets_of(&rule.ports, named), |outcome, unsure| match unsure {
+                true => Outcome { verdict: Verdict::Deny, by: By::Rule(position), passed: Vec::new() },
+                false => outcome.clone(),
+            })
+        })
+    });
+    Decision { stack, outcomes }
 }
 
 struct Asker<'c> {
@@ -145,14 +160,8 @@ impl Asker<'_> {
     /// The named ports of the destination are not known when it is not there.
     fn of_stack(&self, stack: &Stack, names: Option<NamedPorts<'_>>) -> Openings {
         let passes = |whom: &EndpointSelector| {
-            let matched: Vec<Position> =
-                stack.rules().filter(|(_, rule)| self.concerns(rule, whom)).map(|(position, _)| position).collect();
-            let mut passing = passing(stack, &matched, names);
-            // Where a rule hands some of the pods on to the next tier and some not, nothing is sure.
-            let unsure = |rule: &&Rule| {
-                rule.action == Action::Pass && !self.concerns(rule, whom) && self.may_concern(rule, whom)
-            };
-            for rule in stack.rules().map(|(_, rule)| rule).filter(unsure) {
+            let mut passing = passing(stack, &self.matched(stack, whom), names);
+            for (_, rule) in self.unsure(stack, whom) {
                 passing.remove(&packets_of(&rule.ports, names.unwrap_or(NamedPorts::NONE)));
             }
             passing
@@ -169,6 +178,18 @@ impl Asker<'_> {
             out.insert(all_pods(), everybody);
         }
         out
+    }
+
+    /// The rules that speak of pods that are not there.
+    fn matched(&self, stack: &Stack, whom: &EndpointSelector) -> Vec<Position> {
+        stack.rules().filter(|(_, rule)| self.concerns(rule, whom)).map(|(position, _)| position).collect()
+    }
+
+    /// Rules that hand some of the pods on to the next tier and some not: of what they speak, nothing is sure.
+    fn unsure<'s>(&self, stack: &'s Stack, whom: &EndpointSelector) -> impl Iterator<Item = (Position, &'s Rule)> {
+        stack.rules().filter(|(_, rule)| {
+            rule.action == Action::Pass && !self.concerns(rule, whom) && self.may_concern(rule, whom)
+        })
     }
 
     /// Whether a rule speaks of pods that are not there: one that allows must mean all of them, one that denies some.

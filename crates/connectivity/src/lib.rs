@@ -26,6 +26,7 @@ mod pool;
 mod subject;
 mod view;
 mod vocabulary;
+mod waychange;
 mod waysin;
 
 pub use addresses::Addresses;

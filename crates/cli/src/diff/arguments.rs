@@ -8,6 +8,9 @@ use clap::{Args, ValueEnum};
 /// a tag, a commit, `HEAD~2`; `A..B` names two at once, and `A...B` begins where B left A. With a revision alone, NEW is the
 /// working tree. Exits with 1 when anything is opened or closed (see --fail-on).
 ///
+/// Ways into the cluster by an Ingress, a Gateway with its routes, or a Service of type LoadBalancer or NodePort count as
+/// pairs, too.
+///
 /// With --staged, NEW is taken with all staged policies of Calico enforced, which replace and delete others as they say.
 /// Without OLD, that is compared with the same manifests as they are.
 ///
@@ -28,7 +31,9 @@ Markdown begins with `<!-- tortie diff -->` (`<!-- tortie diff flows -->` with -
 again and replaced. JSON is a line a pair:
 {\"src\",\"dst\",\"opened\":{\"TCP\":[[80,80]]},\"closed\":{},\"before\":{},\"after\":{},\"opened_by\":[{\"kind\",\"namespace\",\"name\",\
 \"fate\":\"added|removed|changed\",\"direction\",\"rule\",\"revision\",\"file\",\"line\"}],\"closed_by\":[]}; a cause that is no policy \
-has `what` and `who` instead, and one that is staged has `staged`, the object that stages it. With --flows it is a line a connection: {\"from\",\"to\",\"traffic\",\"count\",\"change\":\"denied|allowed\",\
+but an Ingress, a Service and so on has no `direction` and `rule`; one that is no object has `what` and `who` instead, and \
+one that is staged has `staged`, the object that stages it. A pair that is a way into the cluster has its `way`: Ingress, \
+Gateway, LoadBalancer, NodePort, ExternalIP. With --flows it is a line a connection: {\"from\",\"to\",\"traffic\",\"count\",\"change\":\"denied|allowed\",\
 \"before\":{},\"after\":{}}.")]
 pub(crate) struct Diff {
     /// What was: a file or folder, or a revision

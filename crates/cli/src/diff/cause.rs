@@ -33,6 +33,8 @@ pub(super) struct Told {
 pub(crate) enum CauseLine {
     /// A policy, or a rule of it.
     Policy(Box<PolicyLine>),
+    /// An object by which requests come in.
+    Object(ObjectLine),
     /// Something else.
     Other(OtherLine),
 }
@@ -85,7 +87,26 @@ enum EffectLine {
     Deletes,
 }
 
-/// What became of a policy.
+/// An Ingress, a Service, or another object by which requests come in, that did it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ObjectLine {
+    /// Its kind.
+    kind: String,
+    /// Its namespace.
+    namespace: Option<String>,
+    /// Its name.
+    name: String,
+    /// What became of it.
+    fate: FateLine,
+    /// The revision in which it is written so.
+    revision: Option<String>,
+    /// The file in which it is.
+    file: Option<String>,
+    /// Line in it, from 1.
+    line: Option<usize>,
+}
+
+/// What became of an object.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum FateLine {
@@ -94,7 +115,17 @@ enum FateLine {
     Changed,
 }
 
-/// A cause that is no policy.
+impl From<Fate> for FateLine {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::Added => Self::Added,
+            Fate::Removed => Self::Removed,
+            Fate::Changed => Self::Changed,
+        }
+    }
+}
+
+/// A cause that is no object.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "what", rename_all = "lowercase")]
 pub(crate) enum OtherLine {
@@ -121,6 +152,10 @@ impl<'s> Sides<'s> {
                 "{} has other labels, other named ports, or another address, or its namespace has other labels",
                 names::name(name)
             ),
+            Cause::Object { object, fate } => {
+                let place = self.place_of(*fate, object).map(|(side, place)| side.place(&place));
+                return Told { words: object_words(turn, object, *fate), places: place.into_iter().collect() };
+            }
             Cause::New(name) => format!("{} is new", names::name(name)),
             Cause::Gone(name) => format!("{} is gone", names::name(name)),
         };
@@ -137,11 +172,7 @@ impl<'s> Sides<'s> {
                     kind: policy.kind.to_string(),
                     namespace: policy.namespace.as_ref().map(ToString::to_string),
                     name: policy.name.to_string(),
-                    fate: match fate {
-                        Fate::Added => FateLine::Added,
-                        Fate::Removed => FateLine::Removed,
-                        Fate::Changed => FateLine::Changed,
-                    },
+                    fate: (*fate).into(),
                     direction: direction.to_string(),
                     rule: *rule,
                     revision: found.as_ref().and_then(|_| blamed.side.revision.clone()),
@@ -149,6 +180,18 @@ impl<'s> Sides<'s> {
                     line: found.as_ref().map(Place::line),
                     staged: blamed.staged_line(),
                 }))
+            }
+            Cause::Object { object, fate } => {
+                let found = self.place_of(*fate, object);
+                CauseLine::Object(ObjectLine {
+                    kind: object.kind.to_string(),
+                    namespace: object.namespace.as_ref().map(ToString::to_string),
+                    name: object.name.to_string(),
+                    fate: (*fate).into(),
+                    revision: found.as_ref().and_then(|(side, _)| side.revision.clone()),
+                    file: found.as_ref().map(|(_, place)| place.file.name().to_string()),
+                    line: found.as_ref().map(|(_, place)| place.line()),
+                })
             }
             Cause::Tiers(direction) => CauseLine::Other(OtherLine::Tiers { direction: direction.to_string() }),
             Cause::End(name) => CauseLine::Other(OtherLine::Changed { who: names::name(name) }),
@@ -181,6 +224,12 @@ impl<'s> Sides<'s> {
         Blamed { policy, rule, side, is_new: std::ptr::eq(side, self.new), staged }
     }
 
+    /// Where an object is written, as it is now, or as it was when it is gone.
+    fn place_of(&self, fate: Fate, object: &ObjectRef) -> Option<(&'s Side, Place)> {
+        let side = if fate == Fate::Removed { self.old } else { self.new };
+        Some((side, side.snapshot.place_of(object)?))
+    }
+
     /// The cluster whose rule decides: the only one that has it, or else the one that does what the flow lost or won. What
     /// is closed was allowed by a rule of the old policy, or is denied by one of the new; what is opened, the other way
     /// round.
@@ -194,6 +243,17 @@ impl<'s> Sides<'s> {
             (Some(Action::Allow), _) | (Some(_), None) => first,
             _ => second,
         }
+    }
+}
+
+fn object_words(turn: Turn, object: &ObjectRef, fate: Fate) -> String {
+    match (turn, fate) {
+        (Turn::Opened, Fate::Added) => format!("{object} is new: requests come in through it"),
+        (Turn::Opened, Fate::Changed) => format!("{object} changed: requests come in through it now"),
+        (Turn::Opened, Fate::Removed) => format!("{object} is gone: it kept requests out"),
+        (Turn::Closed, Fate::Added) => format!("{object} is new: it keeps requests out"),
+        (Turn::Closed, Fate::Changed) => format!("{object} changed: requests came in through it"),
+        (Turn::Closed, Fate::Removed) => format!("{object} is gone: requests came in through it"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tortie_analysis::ingress::Way;
 use tortie_connectivity::{Cause, Change, Difference, Name};
 
 use super::cause::{CauseLine, Sides};
@@ -13,10 +14,14 @@ use crate::connectivity::machine::Packets;
 /// A pair that differs.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Line<'l> {
-    /// Who sends: `ns/Kind/name`, `node/NAME`, or a range of addresses `FIRST-LAST`.
+    /// Who sends: `ns/Kind/name`, `node/NAME`, or a range of addresses `FIRST-LAST`; or the Ingress, Gateway or Service at
+    /// which requests come in.
     src: &'l str,
     /// Who is sent it.
     dst: &'l str,
+    /// How requests come in, where `src` is such an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<WayLine>,
     /// What passes now and did not.
     opened: Packets,
     /// What passed and does not any more.
@@ -29,6 +34,30 @@ pub(crate) struct Line<'l> {
     opened_by: Vec<CauseLine>,
     /// What closed it.
     closed_by: Vec<CauseLine>,
+}
+
+/// By which way requests come in.
+#[derive(Serialize, JsonSchema)]
+enum WayLine {
+    Ingress,
+    Gateway,
+    LoadBalancer,
+    NodePort,
+    /// An address that a Service claims.
+    #[serde(rename = "ExternalIP")]
+    ExternalIp,
+}
+
+impl From<Way> for WayLine {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Ingress => Self::Ingress,
+            Way::Gateway => Self::Gateway,
+            Way::LoadBalancer => Self::LoadBalancer,
+            Way::NodePort => Self::NodePort,
+            Way::ExternalIp => Self::ExternalIp,
+        }
+    }
 }
 
 /// Writes a line for each pair that differs; for a part of the world, one for each of its ranges.
@@ -51,6 +80,7 @@ fn line<'l>(sides: Sides<'_>, change: &Change, src: &'l str, dst: &'l str) -> Li
     Line {
         src,
         dst,
+        way: change.way.map(WayLine::from),
         opened: Packets::of(&change.opened),
         closed: Packets::of(&change.closed),
         before: Packets::of(&change.before),

@@ -29,7 +29,8 @@ pub(crate) fn run(arguments: &Diff) -> Result<Outcome, Failure> {
     }
     let Some(old) = old else { return Err(Failure::message("nothing to compare with")) };
     let clusters = during(COMPARING, || [&old, &new].map(|side| Connectivity::of(&side.snapshot.index)));
-    let difference = during("comparing", || Difference::between(&clusters[0], &clusters[1]));
+    let [before, after] = [(&clusters[0], &old.snapshot.objects), (&clusters[1], &new.snapshot.objects)];
+    let difference = during("comparing", || Difference::between(before.0, after.0).with_ways(before, after));
     let sides = Sides { old: &old, new: &new };
     let names = Names::of_all(&clusters);
     match arguments.output {
