@@ -49,6 +49,23 @@ impl<'a> Backends<'a> {
         self.pods[from..to].iter().filter(move |p| selector.as_ref().is_some_and(|s| s.matches(&p.meta.labels)))
     }
 
+    /// The pods that are behind a Service on some port: those that it selects and are ready, or those of its slices.
+    #[must_use]
+    pub fn pods(&self, service: &Service) -> Vec<&'a Pod> {
+        if service.selector.is_some() {
+            return self.selected(service).filter(|p| p.ready || service.publish_not_ready).collect();
+        }
+        let mut out: Vec<&Pod> = Vec::new();
+        for backend in service.ports.iter().flat_map(|port| self.told(service, port)) {
+            if let Backend::Pod(pod, _) = backend
+                && !out.iter().any(|known| std::ptr::eq(*known, pod))
+            {
+                out.push(pod);
+            }
+        }
+        out
+    }
+
     /// Where a port of a Service leads. A named target port leads to those pods that have a port of the name.
     #[must_use]
     pub fn of(&self, service: &Service, port: &ServicePort) -> Vec<Backend<'a>> {

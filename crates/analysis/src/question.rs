@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tortie_manifest::case::{Cell, Endpoint, Probe, Via};
-use tortie_model::{Family, Pod, Protocol, TargetPort, Traffic};
+use tortie_model::{Family, Protocol, Traffic};
 use tortie_policy::{FlowVerdict, Index, PodKey, Side};
 
 use crate::staging::{DNS_NAME, DNS_NAMESPACE, Staged, StagedService};
@@ -208,19 +208,25 @@ fn through_service(
     let missing = || QuestionError::Missing(service.to_string());
     let Endpoint::Service { namespace, name } = service else { return Err(missing()) };
     let key = PodKey { namespace: namespace.clone(), name: name.clone() };
-    let StagedService { service: object, backends } = staged.services.get(&key).ok_or_else(missing)?;
+    let StagedService { service: object, ports, .. } = staged.services.get(&key).ok_or_else(missing)?;
     let without = || QuestionError::NoAddress(format!("Service/{key}"), family);
     let address = object.cluster_ips.iter().find(|ip| Family::of(**ip) == family).ok_or_else(without)?;
-    let listed = object.ports.iter().find(|p| p.protocol == protocol && p.port == port);
-    let target = &listed.ok_or_else(|| QuestionError::NoServicePort(key.clone(), protocol, port))?.target;
-    let number = |pod: &Pod| match target {
-        TargetPort::Number(n) => Some(*n),
-        TargetPort::Name(name) => pod.named_port(name, protocol),
-    };
+    let listed = object.ports.iter().zip(ports).find(|(p, _)| p.protocol == protocol && p.port == port);
+    let (_, targets) = listed.ok_or_else(|| QuestionError::NoServicePort(key.clone(), protocol, port))?;
     let mut answerers = Vec::new();
-    for pod in backends.iter().filter_map(|k| index.pod(k)) {
-        if let (Some(number), Some(side)) = (number(pod), index.pod_side(pod, Some(family))) {
-            answerers.push(Answerer { name: pod.key(), side, traffic: Traffic::port(protocol, number) });
+    for target in targets {
+        let traffic = Traffic::port(protocol, target.port);
+        let pod = target.pod.as_ref().and_then(|key| index.pod(key));
+        match (pod, target.addresses.iter().find(|ip| Family::of(**ip) == family)) {
+            (Some(pod), _) => {
+                let side = index.pod_side(pod, Some(family));
+                answerers.extend(side.map(|side| Answerer { name: pod.key(), side, traffic }));
+            }
+            (None, Some(ip)) => {
+                let name = answering_name(staged, index, *ip).unwrap_or_else(|| ip.to_string());
+                answerers.push(Answerer { name, side: index.address_side(*ip), traffic });
+            }
+            (None, None) => {}
         }
     }
     if answerers.is_empty() {

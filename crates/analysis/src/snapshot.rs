@@ -10,6 +10,7 @@ use tortie_manifest::{Expansion, Loaded, ObjectSet, Place, Store};
 use tortie_model::{Kind, ObjectRef, Pod, Service};
 use tortie_policy::{Index, PodKey, RuleRef};
 
+use crate::backend::Backends;
 use crate::deltas::World;
 use crate::edit::Population;
 use crate::preview::Preview;
@@ -71,12 +72,10 @@ impl Snapshot {
         self.services.get(&PodKey::new(namespace, name)).map(|i| &self.objects.services[*i])
     }
 
-    /// The pods that a Service sends to.
+    /// What is behind Services.
     #[must_use]
-    pub fn backends(&self, service: &Service) -> Vec<&Pod> {
-        let Some(selector) = &service.selector else { return Vec::new() };
-        let here = self.objects.pods.iter().filter(|p| p.meta.namespace == service.meta.namespace);
-        here.filter(|p| selector.matches(&p.meta.labels) && (p.ready || service.publish_not_ready)).collect()
+    pub fn backends(&self) -> Backends<'_> {
+        Backends::new(&self.objects)
     }
 
     /// The pods that a workload makes.

@@ -12,6 +12,7 @@ use tortie_model::{Meta, Node, Pod, Service, canonical};
 use tortie_policy::{Delta, Index, PodKey};
 
 use crate::address::{self, DNS_SERVICE, Families, PodAddresses};
+use crate::backend::{Backend, Backends};
 use crate::deltas::World;
 
 /// Namespace of the cluster DNS.
@@ -47,13 +48,38 @@ impl Default for Ground {
     }
 }
 
-/// A Service with its addresses and the pods behind it.
+/// A Service with its addresses and what is behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagedService {
     /// The object; `cluster_ips` are filled in, unless it is headless or an ExternalName.
     pub service: Service,
     /// Pods that it sends to.
     pub backends: Vec<PodKey>,
+    /// Where each of its ports leads, in their order.
+    pub ports: Vec<Vec<Target>>,
+}
+
+/// Where a port of a Service leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The pod; none for an address of nobody in the cluster, that EndpointSlices tell.
+    pub pod: Option<PodKey>,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The port of them.
+    pub port: u16,
+}
+
+impl Target {
+    fn of(backend: Backend<'_>) -> Self {
+        match backend {
+            Backend::Pod(pod, port) => {
+                let addresses = pod.ips.iter().map(|ip| canonical(*ip)).collect();
+                Self { pod: Some(PodKey::of(pod)), addresses, port }
+            }
+            Backend::Address(ip, port) => Self { pod: None, addresses: vec![canonical(ip)], port },
+        }
+    }
 }
 
 /// A cluster, complete: every pod has a node and addresses.
@@ -173,7 +199,8 @@ impl Stager {
         let pods = self.place(std::mem::take(&mut objects.pods), &nodes)?;
         let named = nodes.iter().map(|n| (n.meta.name.clone(), n.clone())).collect();
         let world = World::placed(&objects, named, pods);
-        let services = self.services(objects.services, &world.pods)?;
+        objects.pods = world.pods.values().cloned().collect();
+        let services = self.services(&objects)?;
         let staged = Staged { nodes, world, services, outside: self.ground.outside.clone() };
         staged.distinct(self.ground.families)?;
         Ok(staged)
@@ -301,26 +328,21 @@ impl Stager {
         }
     }
 
-    fn services(
-        &mut self,
-        services: Vec<Service>,
-        pods: &BTreeMap<PodKey, Pod>,
-    ) -> Result<BTreeMap<PodKey, StagedService>, StagingError> {
+    /// The Services, with what is behind them: pods have their addresses by now.
+    fn services(&mut self, objects: &ObjectSet) -> Result<BTreeMap<PodKey, StagedService>, StagingError> {
+        let (services, behind) = (&objects.services, Backends::new(objects));
         let key_of = |s: &Service| PodKey { namespace: s.meta.namespace.clone(), name: s.meta.name.clone() };
         let keys: BTreeSet<PodKey> = services.iter().map(key_of).collect();
         self.cluster_ips.retain(|key, _| keys.contains(key));
         let families = self.ground.families;
         let claimed: BTreeSet<IpAddr> = services.iter().flat_map(|s| s.cluster_ips.iter().copied()).collect();
         let mut out = BTreeMap::new();
-        for mut service in services {
+        for mut service in services.iter().cloned() {
             let key = key_of(&service);
             service.cluster_ips.retain(|ip| families.have(*ip));
-            let backends = service.selector.as_ref().map_or_else(Vec::new, |selector| {
-                let mine =
-                    pods.iter().filter(|(k, p)| k.namespace == key.namespace && selector.matches(&p.meta.labels));
-                let ready = mine.filter(|(_, p)| p.ready || service.publish_not_ready);
-                ready.map(|(k, _)| k.clone()).collect()
-            });
+            let backends = behind.pods(&service).into_iter().map(PodKey::of).collect();
+            let leads = |port| behind.of(&service, port).into_iter().map(Target::of).collect();
+            let ports = service.ports.iter().map(leads).collect();
             let is_dns = &*key.namespace == DNS_NAMESPACE && &*key.name == DNS_NAME;
             if service.headless || service.external_name.is_some() {
                 service.cluster_ips.clear();
@@ -334,7 +356,7 @@ impl Stager {
                     }
                 }
             }
-            out.insert(key, StagedService { service, backends });
+            out.insert(key, StagedService { service, backends, ports });
         }
         Ok(out)
     }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use tortie_analysis::deltas::World;
 use tortie_analysis::passage;
-use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Staged};
-use tortie_model::{Pod, Service as ServiceObject, TargetPort, Traffic, canonical};
+use tortie_analysis::staging::{DNS_NAME, DNS_NAMESPACE, Ground, Staged, StagedService};
+use tortie_model::{Pod, TargetPort, Traffic, canonical};
 use tortie_node::{Change, Counter, Node, NodeError, NodeOptions, Verified};
 use tortie_plan::nft::ChainMeaning;
 use tortie_plan::{NodeFacts, Path, PodInterface};
@@ -294,14 +294,14 @@ impl Cluster {
 
     /// Tells Services and DNS what is there.
     fn publish(&mut self) -> Result<(), ClusterError> {
-        let services: Vec<Service> =
-            self.staged.services.values().map(|s| self.service(&s.service, &s.backends)).collect();
+        let services: Vec<Service> = self.staged.services.values().map(|s| self.service(s)).collect();
         self.topology.set_services(&services)?;
         *self.topology.zone().write().unwrap_or_else(std::sync::PoisonError::into_inner) = self.zone();
         Ok(())
     }
 
-    fn service(&self, service: &ServiceObject, backends: &[PodKey]) -> Service {
+    fn service(&self, staged: &StagedService) -> Service {
+        let StagedService { service, backends, ports } = staged;
         Service {
             namespace: service.meta.namespace.to_string(),
             name: service.meta.name.to_string(),
@@ -309,10 +309,15 @@ impl Cluster {
             ports: service
                 .ports
                 .iter()
-                .map(|p| ServicePort {
+                .zip(ports)
+                .map(|(p, leads)| ServicePort {
                     protocol: p.protocol,
                     port: p.port,
                     target: match &p.target {
+                        _ if service.selector.is_none() => {
+                            let ends = leads.iter().flat_map(|to| to.addresses.iter().map(|ip| (*ip, to.port)));
+                            Target::Told(ends.collect())
+                        }
                         TargetPort::Number(n) => Target::Number(*n),
                         TargetPort::Name(name) => Target::Name(name.to_string()),
                     },
@@ -347,7 +352,9 @@ impl Cluster {
                     let of = |pod: &Pod| -> Vec<_> {
                         pod.ips.iter().map(|ip| (Some(pod.meta.name.to_string()), canonical(*ip))).collect()
                     };
-                    ServiceRecord::Headless(pods().flat_map(of).collect())
+                    let strangers = staged.ports.iter().flatten().filter(|target| target.pod.is_none());
+                    let strangers: BTreeSet<_> = strangers.flat_map(|t| &t.addresses).map(|ip| (None, *ip)).collect();
+                    ServiceRecord::Headless(pods().flat_map(of).chain(strangers).collect())
                 }
                 None => ServiceRecord::Cluster(service.cluster_ips.clone()),
             };

@@ -58,6 +58,8 @@ pub enum Target {
     Number(u16),
     /// The port that each pod gives this name; a pod without it is no backend of the port.
     Name(String),
+    /// These ports of these addresses, and no others: those of EndpointSlices that somebody wrote.
+    Told(Vec<(IpAddr, u16)>),
 }
 
 /// A ready pod.
@@ -78,7 +80,11 @@ impl Service {
         let target = |backend: &Backend| match &port.target {
             Target::Number(number) => Some(*number),
             Target::Name(name) => backend.ports.get(&(name.clone(), port.protocol)).copied(),
+            Target::Told(_) => None,
         };
+        if let Target::Told(ends) = &port.target {
+            return ends.iter().filter(|(address, _)| address.is_ipv4() == v4).copied().collect();
+        }
         self.backends
             .iter()
             .filter_map(|b| {

@@ -19,7 +19,7 @@ use crate::arguments::{Explain, Format};
 use crate::failure::{Failure, Outcome};
 use crate::progress::during;
 use crate::{input, terminal};
-use tortie_analysis::backend::{Backend, Backends};
+use tortie_analysis::backend::Backend;
 use tortie_analysis::snapshot::Snapshot;
 use tortie_model::{Pod, Service};
 use tortie_policy::PodKey;
@@ -72,10 +72,10 @@ pub(crate) fn run(arguments: &Explain) -> Result<Outcome, Failure> {
 /// Who is behind a Service: the pods that it selects, or the pods and addresses that its EndpointSlices name.
 fn behind(snapshot: &Snapshot, service: &Service) -> Result<Vec<End>, Failure> {
     let pod = |pod: &Pod| snapshot.index.pod(&PodKey::of(pod)).cloned().map(End::Pod);
+    let backends = snapshot.backends();
     let ends: Vec<End> = if service.selector.is_some() {
-        snapshot.backends(service).into_iter().filter_map(pod).collect()
+        backends.pods(service).into_iter().filter_map(pod).collect()
     } else {
-        let backends = Backends::new(&snapshot.objects);
         let mut found: Vec<Backend<'_>> = Vec::new();
         for backend in service.ports.iter().flat_map(|port| backends.of(service, port)) {
             let same = |other: &&Backend<'_>| match (other, &backend) {
