@@ -32,6 +32,9 @@ pub(crate) enum Failure {
     /// What the user asked for cannot be done.
     #[error("{0}")]
     Message(String),
+    /// All has been said.
+    #[error("")]
+    Said,
 }
 
 impl Failure {
@@ -48,7 +51,9 @@ impl Failure {
             // The reader has seen enough (`tortie explain | head`): nothing went wrong.
             return ExitCode::SUCCESS;
         }
-        terminal::error(&self);
+        if !matches!(self, Self::Said) {
+            terminal::error(&self);
+        }
         ExitCode::from(2)
     }
 }

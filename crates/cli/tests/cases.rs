@@ -71,6 +71,59 @@ fn what_differs_is_told_with_its_line() {
         json.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
     assert_eq!(lines.len(), 4);
     assert!(lines.iter().all(|l| l["engine"] == "deny" && l["plan"] == "deny" && l["kernel"].is_null()), "{json}");
+    // Who decides is told of each that failed, and the change of the first.
+    let (failed, held): (Vec<_>, Vec<_>) = lines.iter().partition(|l| l["expected"] == "allow");
+    assert_eq!((failed.len(), held.len()), (2, 2), "{json}");
+    assert!(held.iter().all(|l| l.get("explanation").is_none() && l.get("expectation").is_none()), "{json}");
+    for line in &failed {
+        assert_eq!(line["expectation"]["line"], 15);
+        let ingress = &line["explanation"]["ingress"];
+        assert_eq!(ingress["isolating"], serde_json::json!(["NetworkPolicy/shop/closed"]));
+    }
+    let patches: Vec<_> = failed.iter().filter_map(|l| l["explanation"]["edit"]["patch"].as_str()).collect();
+    assert!(matches!(patches[..], [patch] if patch.contains("+++ allow-a-from-b.yaml")), "{json}");
+}
+
+#[test]
+fn the_change_of_an_object_in_a_case_is_made_in_the_case() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("two.case.yaml");
+    // Among the objects of the case, and among those of a step.
+    let rule = "spec: {podSelector: {}, ingress: [{ports: [{port: 81}]}]}";
+    let whole = CASE.replace("spec: {podSelector: {}, policyTypes: [Ingress]}", rule);
+    let (before, after) = whole.split_once("- apiVersion: networking").expect("a policy");
+    let (policy, steps) = after.split_once("steps:\n- name: closed\n").expect("a step");
+    let policy = format!("- apiVersion: networking{policy}").lines().map(|l| format!("  {l}\n")).collect::<String>();
+    let stepped = format!("{before}steps:\n- name: closed\n  objects:\n{policy}{steps}");
+    for text in [&whole, &stepped] {
+        std::fs::write(&path, text).expect("a file");
+        let (_, out) = test(&[path.to_str().expect("UTF-8")]);
+        assert!(out.contains("  one more ingress rule in NetworkPolicy/shop/closed\n"), "{out}");
+        let patched =
+            "ingress: [{ports: [{port: 81}]}, {from: [{podSelector: {}}], ports: [{protocol: TCP, port: 80}]}]}";
+        assert!(out.lines().any(|l| l.starts_with("+ ") && l.ends_with(patched)), "{out}");
+    }
+}
+
+#[test]
+fn a_new_file_has_to_be_named_in_the_case() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("two.case.yaml");
+    std::fs::write(&path, CASE).expect("a file");
+    let (_, text) = test(&[path.to_str().expect("UTF-8")]);
+    assert!(text.contains("The case does not read allow-a-from-b.yaml yet: put it beside the case"), "{text}");
+    assert!(text.contains("under `apply` of step `closed`"), "{text}");
+}
+
+#[test]
+fn a_folder_of_nothing_is_said_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("UTF-8");
+    let (output, text) = test(&[path]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), text.as_str()), (Some(2), ""));
+    assert_eq!(said.matches("error").count(), 1, "{said}");
+    assert!(said.contains(&format!("{path} holds neither cases nor manifests")), "{said}");
 }
 
 #[test]

@@ -102,6 +102,13 @@ impl Origin {
         format!("{}{pointer}", self.pointer)
     }
 
+    /// The list of objects that it stands in, where the document is a case.
+    pub(crate) fn list_in_case(&self) -> Option<&str> {
+        const OBJECTS: &str = "/objects";
+        let at = self.pointer.find("/objects/").filter(|at| *at == 0 || self.pointer.starts_with("/steps/"))?;
+        Some(&self.pointer[..at + OBJECTS.len()])
+    }
+
     /// The place of a value of the object, such as `/spec/ingress/0/from/1`; the empty pointer is the object. Where the
     /// value is not written, the place of the deepest value on the way to it.
     #[must_use]

@@ -143,6 +143,9 @@ pub(crate) fn load_inline(
     loader.finish()
 }
 
+/// What is said of input in which nothing is.
+pub(crate) const NO_MANIFESTS: &str = "no-manifests";
+
 struct Loader<'a> {
     options: &'a LoadOptions,
     loaded: Loaded,
@@ -185,7 +188,7 @@ impl<'a> Loader<'a> {
             Err(error) => self.unreadable(input, &error),
             Ok(paths) if paths.is_empty() => {
                 let message = format!("{input} holds no manifests");
-                let diagnostic = Diagnostic::error("no-manifests", message)
+                let diagnostic = Diagnostic::error(NO_MANIFESTS, message)
                     .help("files that end in .yaml, .yml or .json are read, also in folders below it");
                 self.report(diagnostic, Untrusted::Policy);
             }
@@ -409,7 +412,7 @@ impl<'a> Loader<'a> {
         let shown =
             |input: &S| if input.as_ref() == "-" { "standard input".to_owned() } else { input.as_ref().to_owned() };
         let names = inputs.iter().map(shown).collect::<Vec<_>>().join(", ");
-        let diagnostic = Diagnostic::error("no-manifests", format!("nothing to read: no objects in {names}"));
+        let diagnostic = Diagnostic::error(NO_MANIFESTS, format!("nothing to read: no objects in {names}"));
         self.report(diagnostic, Untrusted::Policy);
     }
 }

@@ -7,11 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::document::{Format, Origin};
-use crate::load::{LoadOptions, Loaded, load};
+use crate::Memory;
+use crate::document::{self, Document, Format, Origin};
+use crate::load::{LoadOptions, Loaded, decode_text, load, load_inline};
 use crate::source::SourceFile;
 use crate::span::{Children, SpanTree};
-use crate::{Memory, document::Document};
+use crate::value::Value;
 
 /// A value to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +143,8 @@ pub fn apply<'e>(text: &str, edits: impl IntoIterator<Item = &'e TextEdit>) -> O
     Some(out)
 }
 
-/// Reads the document of an object again, with changes made in it. Other documents of the text are not read.
+/// Reads the document of an object again, with changes made in it; of a case, the list of objects that it is in. Other
+/// documents of the text are not read.
 #[must_use]
 pub fn reread(origin: &Origin, edits: &[TextEdit], options: &LoadOptions) -> Loaded {
     let document = origin.document();
@@ -157,7 +159,23 @@ pub fn reread(origin: &Origin, edits: &[TextEdit], options: &LoadOptions) -> Loa
         .collect();
     let changed = here.and_then(|edits| apply(file.text().get(range)?, &edits));
     let Some(text) = changed else { return Loaded::default() };
-    load(&Memory::new([(&**file.name(), text)]), &[&**file.name()], options)
+    match origin.list_in_case() {
+        Some(list) => inline(&file.name().clone(), text, list, options),
+        None => load(&Memory::new([(&**file.name(), text)]), &[&**file.name()], options),
+    }
+}
+
+/// Reads the objects of a list in the text of a case.
+fn inline(name: &Arc<str>, text: String, list: &str, options: &LoadOptions) -> Loaded {
+    let Ok(file) = decode_text(name, text.into_bytes()).map(Arc::new) else { return Loaded::default() };
+    let (format, documents) = document::documents(&file);
+    let [one] = documents.as_slice() else { return Loaded::default() };
+    let Ok(Some(parsed)) = &one.value else { return Loaded::default() };
+    let document = Document::new(&file, one.range.clone(), format);
+    match parsed.value.pointer(list) {
+        Some(Value::Array(items)) => load_inline(&document, items, list, options),
+        _ => Loaded::default(),
+    }
 }
 
 impl Origin {

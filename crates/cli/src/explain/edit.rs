@@ -90,7 +90,7 @@ fn pods(count: u64) -> String {
 }
 
 /// A change as programs read it.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Edit")]
 pub(crate) struct Line {
     /// What is changed.
@@ -102,7 +102,7 @@ pub(crate) struct Line {
 }
 
 /// One thing that is changed.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum ChangeLine {
     /// A label of an object.
@@ -126,14 +126,14 @@ enum ChangeLine {
 }
 
 /// A label is changed.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum LabelKind {
     Label,
 }
 
 /// What a policy gets, or that it is one more.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum ChangeKind {
     Port,
@@ -143,7 +143,7 @@ enum ChangeKind {
 }
 
 /// What a change opens besides what it is made for.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct OpeningLine {
     /// Pairs of pods of which the first reaches the second on more than before.
     pairs: u64,
@@ -156,7 +156,7 @@ struct OpeningLine {
 }
 
 /// A pair that a change opens.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ExampleLine {
     /// Who sends: a pod or an address.
     from: String,

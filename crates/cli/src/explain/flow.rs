@@ -229,6 +229,30 @@ impl Flow {
         }
     }
 
+    /// The answer for one packet, for programs; nothing where everything was asked.
+    pub(crate) fn one(&self, view: View<'_>, edit: Option<edit::Line>) -> Option<OneLine> {
+        let Answer::One(_, verdict) = &self.answer else { return None };
+        Some(self.explained(view, verdict, edit))
+    }
+
+    fn explained(&self, view: View<'_>, verdict: &FlowVerdict, edit: Option<edit::Line>) -> OneLine {
+        let half = |d: Direction| {
+            let half = verdict.half(d);
+            let nearest = half.nearest.as_ref().map(|miss| NearestLine {
+                rule: decided_by(view, &miss.rule),
+                misses: words::near_miss(half, miss, self.peer(d)),
+            });
+            ExplainedHalf { half: HalfLine::of(view, half), nearest }
+        };
+        OneLine {
+            allowed: verdict.is_allowed(),
+            shortcut: verdict.shortcut.map(ShortcutLine::from),
+            egress: half(Direction::Egress),
+            ingress: half(Direction::Ingress),
+            edit,
+        }
+    }
+
     /// For programs.
     pub(crate) fn line(&self, snapshot: &Snapshot) -> Line {
         let edit = || edit::line(&self.edit(View::from(snapshot), || snapshot.population()));
@@ -250,23 +274,7 @@ impl Flow {
 
     fn answer(&self, view: View<'_>, edit: impl FnOnce() -> Option<edit::Line>) -> AnswerLine {
         match &self.answer {
-            Answer::One(_, verdict) => {
-                let half = |d: Direction| {
-                    let half = verdict.half(d);
-                    let nearest = half.nearest.as_ref().map(|miss| NearestLine {
-                        rule: decided_by(view, &miss.rule),
-                        misses: words::near_miss(half, miss, self.peer(d)),
-                    });
-                    ExplainedHalf { half: HalfLine::of(view, half), nearest }
-                };
-                AnswerLine::One(Box::new(OneLine {
-                    allowed: verdict.is_allowed(),
-                    shortcut: verdict.shortcut.map(ShortcutLine::from),
-                    egress: half(Direction::Egress),
-                    ingress: half(Direction::Ingress),
-                    edit: edit(),
-                }))
-            }
+            Answer::One(_, verdict) => AnswerLine::One(Box::new(self.explained(view, verdict, edit()))),
             Answer::All(pair) => {
                 AnswerLine::All { shortcut: pair.shortcut.map(ShortcutLine::from), regions: region::lines(view, pair) }
             }
@@ -311,7 +319,7 @@ enum AnswerLine {
 
 /// The answer for one port.
 #[derive(Serialize, JsonSchema)]
-struct OneLine {
+pub(crate) struct OneLine {
     /// Whether it gets through.
     allowed: bool,
     /// Why policies were not asked, where they were not.

@@ -28,7 +28,7 @@ fn derived(name: &str) -> Option<Value> {
         "diff-flows" => written::<crate::diff::breaks::Line>(),
         "explain" => written::<crate::explain::flow::Line>(),
         "explain-batch" => written::<crate::explain::batch::Line>(),
-        "test" => written::<tortie_analysis::observation::Observation>(),
+        "test" => written::<crate::test::Line<'_>>(),
         #[cfg(target_os = "linux")]
         "lab-status" => written::<tortie_lab::control::Status>(),
         #[cfg(target_os = "linux")]

@@ -2,7 +2,9 @@
 
 use std::cell::OnceCell;
 
-use tortie_analysis::edit::Population;
+use schemars::JsonSchema;
+use serde::Serialize;
+use tortie_analysis::edit::{Edit, NoEdit, Population};
 use tortie_analysis::observation::{Answer, Kernel, Observation, StepReport};
 use tortie_analysis::question::sender;
 use tortie_analysis::rehearsal::{Asked, Scene};
@@ -11,12 +13,15 @@ use tortie_manifest::{Place, Store};
 
 use super::Step;
 use crate::explain::edit;
-use crate::explain::flow::{Flow, Reason};
+use crate::explain::flow::{Flow, OneLine, Reason};
+use crate::terminal::{width, wrapped};
 
 /// Probes that failed for one reason.
 #[derive(Debug)]
 pub(super) struct Cause {
     matter: Matter,
+    /// The first probe, by its place in the step, with the smallest change that is told for it.
+    first: (usize, Option<edit::Line>),
     /// What was expected and what was said.
     pub(super) answers: String,
     /// The probes, those of a pair together.
@@ -65,18 +70,18 @@ const EXPLAINED: usize = 10;
 
 /// What failed in a step, by its causes; those that earlier steps explain are not explained again.
 pub(super) fn causes(scene: &Scene, report: &StepReport, store: &Store, earlier: &[Step]) -> Vec<Cause> {
-    let mut groups: Vec<Vec<(&Asked, &Observation)>> = Vec::new();
-    for one in scene.asked.iter().zip(&report.observations).filter(|(_, o)| !o.holds()) {
-        match groups.iter_mut().find(|g| are_alike(g[0], one)) {
-            Some(group) => group.push(one),
-            None => groups.push(vec![one]),
+    let mut groups: Vec<(usize, Vec<(&Asked, &Observation)>)> = Vec::new();
+    for (place, one) in scene.asked.iter().zip(&report.observations).enumerate().filter(|(_, (_, o))| !o.holds()) {
+        match groups.iter_mut().find(|(_, g)| are_alike(g[0], one)) {
+            Some((_, group)) => group.push(one),
+            None => groups.push((place, vec![one])),
         }
     }
     let view = View { store, index: &scene.index };
     let population = OnceCell::new();
     let before: usize = earlier.iter().map(|s| s.causes.len()).sum();
     let mut found: Vec<Cause> = Vec::new();
-    for group in groups {
+    for (place, group) in groups {
         let (asked, o) = group[0];
         let flow = flow(scene, asked);
         let matter = Matter {
@@ -93,6 +98,7 @@ pub(super) fn causes(scene: &Scene, report: &StepReport, store: &Store, earlier:
             continue;
         }
         let step = earlier.iter().find(|s| s.causes.iter().any(|c| c.matter == matter && c.is_told_here()));
+        let mut change = None;
         let told = match step {
             Some(step) => Told::Before(step.name.clone()),
             None if before + found.len() >= EXPLAINED => Told::Nowhere,
@@ -100,20 +106,82 @@ pub(super) fn causes(scene: &Scene, report: &StepReport, store: &Store, earlier:
                 let mut text = flow.body(view);
                 if (o.expected, o.engine) == (Some(Answer::Allow), Answer::Deny) {
                     let population = || population.get_or_init(|| Population::new(&scene.index));
-                    text.push_str(&edit::text(&flow.edit(view, population)));
+                    let found = flow.edit(view, population);
+                    text.push_str(&edit::text(&found));
+                    text.push_str(&to_be_applied(&found, scene));
+                    change = edit::line(&found);
                 }
                 Told::Here(text)
             }
         };
-        found.push(Cause { matter, answers: answers(o), failed: vec![failed], told });
+        found.push(Cause { matter, first: (place, change), answers: answers(o), failed: vec![failed], told });
     }
     found
+}
+
+/// A policy in a file of its own changes nothing before a case applies it.
+fn to_be_applied(found: &Result<Edit, NoEdit>, scene: &Scene) -> String {
+    let files = found.iter().flat_map(|edit| edit.patch.new_files()).map(|(name, _)| name.as_str());
+    let files: Vec<&str> = files.collect();
+    if files.is_empty() {
+        return String::new();
+    }
+    let text = format!(
+        "The case does not read {} yet: put it beside the case, and name it under `manifests`, or under `apply` of step `{}`.",
+        files.join(" and "),
+        scene.step
+    );
+    format!("\n{}\n", wrapped(&text, "  ", width()))
 }
 
 impl Cause {
     const fn is_told_here(&self) -> bool {
         matches!(self.told, Told::Here(_))
     }
+}
+
+/// A probe, as programs read it; one that failed with the reason.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Line<'o> {
+    #[serde(flatten)]
+    observation: &'o Observation,
+    /// Of a probe that failed, where it is expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expectation: Option<PlaceLine>,
+    /// Of a probe that failed, who decides, and why. Of those that fail for one reason, the first has the smallest change
+    /// that makes it what is expected, where that is to be allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<OneLine>,
+}
+
+/// A place in a file.
+#[derive(Serialize, JsonSchema)]
+struct PlaceLine {
+    /// The file.
+    file: String,
+    /// Line in it, from 1.
+    line: usize,
+}
+
+/// All probes of a step. Takes what changes are told of its causes.
+pub(super) fn lines<'o>(
+    scene: &'o Scene,
+    report: &'o StepReport,
+    store: &'o Store,
+    causes: &mut [Cause],
+) -> Vec<Line<'o>> {
+    let view = View { store, index: &scene.index };
+    let probes = scene.asked.iter().zip(&report.observations).enumerate();
+    let line = |(place, (asked, observation)): (usize, (&'o Asked, &'o Observation))| {
+        if observation.holds() {
+            return Line { observation, expectation: None, explanation: None };
+        }
+        let told = causes.iter_mut().find(|cause| cause.first.0 == place);
+        let change = told.and_then(|cause| cause.first.1.take());
+        let expectation = asked.place.as_ref().map(|p| PlaceLine { file: p.file.name().to_string(), line: p.line() });
+        Line { observation, expectation, explanation: flow(scene, asked).one(view, change) }
+    };
+    probes.map(line).collect()
 }
 
 /// The packets of a probe to the first of those who may answer; the engine says the same of the others.

@@ -12,7 +12,8 @@ use tortie_manifest::case::{Case, Cases, open};
 use tortie_manifest::{Disk, LoadOptions, Store};
 use tortie_model::Object;
 
-use self::failed::{Cause, causes};
+pub(crate) use self::failed::Line;
+use self::failed::{Cause, causes, lines};
 use crate::arguments::{Test, TestFormat};
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
@@ -117,6 +118,9 @@ fn read(arguments: &Test) -> Result<Vec<Arc<Case>>, Failure> {
         unreadable |= cases.is_empty() || !diagnostics.is_empty();
         all.extend(cases.into_iter().map(Arc::new));
     }
+    if unreadable && arguments.paths.len() == 1 {
+        return Err(Failure::Said);
+    }
     if unreadable {
         return Err(Failure::Untrusted("not every path could be read, so nothing was played"));
     }
@@ -152,11 +156,12 @@ fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, F
     let mut last = started;
     let mut work = || {
         means.play(case, |scene, report, store| {
+            let mut causes = causes(scene, report, store, &played.steps);
             if format == TestFormat::Json {
-                let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
-                terminal::print(&report.observations.iter().map(line).collect::<String>())?;
+                let line = |line: &Line<'_>| serde_json::to_string(line).expect("an observation is plain data") + "\n";
+                let lines = lines(scene, report, store, &mut causes);
+                terminal::print(&lines.iter().map(line).collect::<String>())?;
             }
-            let causes = causes(scene, report, store, &played.steps);
             played.steps.push(Step {
                 name: report.step.clone(),
                 line: places.next().flatten(),

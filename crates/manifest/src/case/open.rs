@@ -11,7 +11,7 @@ use crate::classify::{Class, classify};
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Document, Origin};
 use crate::files::{self, Entry, Files, beside, glob};
-use crate::load::{LoadOptions, Loaded, LoadedObject, decode_text, load, load_inline, unreadable};
+use crate::load::{LoadOptions, Loaded, LoadedObject, NO_MANIFESTS, decode_text, load, load_inline, unreadable};
 use crate::source::{Place, SourceFile};
 use crate::store::distance;
 
@@ -34,7 +34,16 @@ pub fn open(files: &dyn Files, path: &str, options: &LoadOptions) -> Cases {
         return cases;
     }
     match files::walk(files, path, &|name| name.ends_with(".case.yaml")) {
-        Ok(found) if found.is_empty() => cases.cases.push(manifests_alone(files, path, options)),
+        Ok(found) if found.is_empty() => {
+            let case = manifests_alone(files, path, options);
+            match &case.diagnostics[..] {
+                [only] if only.id == NO_MANIFESTS => cases.diagnostics.push(
+                    Diagnostic::error(NO_MANIFESTS, format!("{path} holds neither cases nor manifests"))
+                        .help("cases are files that end in .case.yaml, manifests end in .yaml, .yml or .json"),
+                ),
+                _ => cases.cases.push(case),
+            }
+        }
         Ok(found) => found.iter().for_each(|path| open_file(files, path, options, &mut cases)),
         Err(error) => {
             cases.diagnostics.push(unreadable(path, &error));
