@@ -69,6 +69,7 @@ enum End {
 impl Measure<'_> {
     /// What a change opens; `None` when it is more than the limit.
     pub(crate) fn opening(&self, population: &Population, changed: &Changed) -> Option<Opening> {
+        let population = &*population.apart(self.before, &changed.pods);
         let mut tally = Tally { measure: self, population, seen: HashSet::new(), found: Opening::default() };
         let others: Vec<End> = (0..population.classes.len()).map(End::Class).collect();
         let outside = self.outside(changed);

@@ -1,6 +1,7 @@
 //! The pods of a cluster in classes: pods of one class are the same to every policy.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use tortie_model::{ContainerPort, Family, Labels, ObjectRef, Pod};
 use tortie_policy::{Index, Peers, PodKey, Side};
 
 /// Pods that no policy can tell apart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Class {
     /// One of them.
     pub(crate) key: PodKey,
@@ -23,7 +24,7 @@ pub(crate) struct Class {
 }
 
 /// All classes. Pods in their node's network are none: no policy selects them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Population {
     pub(crate) classes: Vec<Class>,
     of: HashMap<PodKey, usize>,
@@ -33,7 +34,22 @@ pub struct Population {
 /// Pods of a class that are named at most: with three of each end, one pair at least is another than the one asked about.
 const NAMED: usize = 3;
 
-type Likeness<'p> = (&'p Arc<str>, &'p Labels, &'p [ContainerPort], Option<&'p ObjectRef>, &'p [IpAddr]);
+type Likeness<'p> = (&'p Arc<str>, &'p Labels, &'p Arc<str>, &'p [ContainerPort], Option<&'p ObjectRef>, &'p [IpAddr]);
+
+impl Class {
+    /// A class of pods like this one, which counts none yet.
+    fn like(index: &Index, pod: &Arc<Pod>) -> Self {
+        let sides = Family::ALL.map(|family| index.pod_side(pod, Some(family)));
+        Self { key: PodKey::of(pod), pod: pod.clone(), sides, some: Vec::new(), size: 0 }
+    }
+
+    fn count(&mut self, pod: PodKey) {
+        self.size += 1;
+        if self.some.len() < NAMED {
+            self.some.push(pod);
+        }
+    }
+}
 
 impl Population {
     /// The pods of a cluster, sorted into classes.
@@ -49,16 +65,13 @@ impl Population {
             let families =
                 usize::from(pod.ips.iter().any(IpAddr::is_ipv4)) + 2 * usize::from(pod.ips.iter().any(IpAddr::is_ipv6));
             let ips: &[IpAddr] = if by_address { &pod.ips } else { FAMILIES[families] };
-            let likeness = (&pod.meta.namespace, &pod.meta.labels, &pod.ports[..], pod.owner.as_ref(), ips);
+            let (ports, owner) = (&pod.ports[..], pod.owner.as_ref());
+            let likeness = (&pod.meta.namespace, &pod.meta.labels, &pod.service_account, ports, owner, ips);
             let class = *known.entry(likeness).or_insert_with(|| {
-                let sides = Family::ALL.map(|family| index.pod_side(shared, Some(family)));
-                classes.push(Class { key: PodKey::of(pod), pod: shared.clone(), sides, some: Vec::new(), size: 0 });
+                classes.push(Class::like(index, shared));
                 classes.len() - 1
             });
-            classes[class].size += 1;
-            if classes[class].some.len() < NAMED {
-                classes[class].some.push(PodKey::of(pod));
-            }
+            classes[class].count(PodKey::of(pod));
             of.insert(PodKey::of(pod), class);
         }
         let mut within: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
@@ -66,6 +79,42 @@ impl Population {
             within.entry(one.pod.meta.namespace.clone()).or_default().push(class);
         }
         Self { classes, of, within }
+    }
+
+    /// The same with some pods in classes of their own, without those that were like them: a change touches them alone.
+    pub(crate) fn apart(&self, index: &Index, pods: &BTreeSet<PodKey>) -> Cow<'_, Self> {
+        let mut by_class: BTreeMap<usize, BTreeSet<&PodKey>> = BTreeMap::new();
+        for pod in pods {
+            if let Some(class) = self.class_of(pod) {
+                by_class.entry(class).or_default().insert(pod);
+            }
+        }
+        by_class.retain(|class, pods| (pods.len() as u64) < self.classes[*class].size);
+        if by_class.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut out = self.clone();
+        for (class, pods) in by_class {
+            let mut members: Vec<&PodKey> = self.of.iter().filter(|(_, c)| **c == class).map(|(pod, _)| pod).collect();
+            members.sort_unstable();
+            let (gone, left): (Vec<&PodKey>, Vec<&PodKey>) = members.into_iter().partition(|pod| pods.contains(pod));
+            let number = out.classes.len();
+            for (place, members) in [(class, left), (number, gone)] {
+                let Some(first) = members.first().and_then(|pod| index.pod(pod)) else { continue };
+                let mut made = Class::like(index, first);
+                for pod in members {
+                    made.count(pod.clone());
+                    out.of.insert(pod.clone(), place);
+                }
+                if place == number {
+                    out.within.entry(made.pod.meta.namespace.clone()).or_default().push(number);
+                    out.classes.push(made);
+                } else {
+                    out.classes[place] = made;
+                }
+            }
+        }
+        Cow::Owned(out)
     }
 
     /// The classes of a namespace.

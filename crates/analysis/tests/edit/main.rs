@@ -157,3 +157,30 @@ fn what_is_denied_before_networkpolicies_names_who_denies() {
     let changes = edit("default", 1001, denies).expect("a NetworkPolicy is asked before");
     assert!(matches!(changes[..], [Change::Policy(..)]), "{changes:?}");
 }
+
+/// Of pods that are alike, a label on one changes that one: neither all of them, nor none, whichever stands for them.
+#[test]
+fn a_label_on_one_of_many_pods_that_are_alike_is_counted_for_that_one() {
+    let pod = |name: &str, label: &str| {
+        format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: x, labels: {{{label}}}}}\n")
+    };
+    let text = pod("a", "app: client")
+        + &pod("b", "app: client")
+        + &pod("c", "app: client")
+        + &pod("db", "app: db")
+        + "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: db, namespace: x}\nspec:\n  \
+           podSelector: {matchLabels: {app: db}}\n  ingress:\n  - from: [{podSelector: {matchLabels: {team: x}}}]\n    \
+           ports: [{port: 80}, {port: 81}]\n";
+    let all = snapshot(&[("all.yaml".to_owned(), text.clone())]);
+    let side = |name| all.index.pod_side(all.index.pod(&PodKey::new("x", name)).expect("it is there"), None).unwrap();
+    let tcp = Traffic::port(tortie_model::Protocol::Tcp, 80);
+    for name in ["a", "b", "c"] {
+        let from = side(name);
+        let edit = minimal((&all).into(), all.population(), &from, &side("db"), tcp).expect("a label");
+        assert!(matches!(&edit.changes[..], [Change::Label { .. }]), "{:?}", edit.changes);
+        let after = changed(&text, &edit);
+        let (opened, closed) = counted(&all.index, &after.index, [key(&from), key(&side("db"))]);
+        assert_eq!((edit.opening.pairs, edit.opening.closed), (opened, closed), "{}", edit.patch.diff());
+        assert_eq!(edit.opening.width, 2, "two ports of one pair: {:?}", edit.opening);
+    }
+}
