@@ -68,3 +68,17 @@ fn nothing_to_convert_is_no_success() {
     assert_eq!((code, out.as_str()), (2, ""), "{said}");
     assert!(said.contains("only NetworkPolicies"), "{said}");
 }
+
+#[test]
+fn what_the_engine_does_not_judge_is_not_converted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policy = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: names}\n\
+                  spec:\n  tier: Admin\n  priority: 1\n  subject: {namespaces: {}}\n  egress:\n  \
+                  - {action: Accept, to: [{networks: [10.0.0.0/8]}]}\n  \
+                  - {action: Accept, to: [{domainNames: [\"*.example.com\"]}]}\n";
+    std::fs::write(folder.path().join("names.yaml"), policy).expect("a file");
+    let (code, yaml, said) = tortie(folder.path(), &["convert", "--to", "calico", "-f", "names.yaml"]);
+    assert_eq!((code, yaml.as_str()), (2, ""), "{said}");
+    assert!(said.contains("egress[1] of ClusterNetworkPolicy/names: a peer that is no pod"), "{said}");
+    assert!(said.contains("(names.yaml:10)"), "{said}");
+}

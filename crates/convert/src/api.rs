@@ -3,9 +3,10 @@
 use tortie_model::Kind;
 
 /// An API of policies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Api {
     /// `networking.k8s.io` NetworkPolicy.
+    #[default]
     NetworkPolicy,
     /// `projectcalico.org` NetworkPolicy and GlobalNetworkPolicy.
     Calico,

@@ -105,13 +105,13 @@ impl Draft {
     }
 
     pub(crate) fn write(&self) -> Written {
-        let notes = self.items.notes();
-        let body = match &self.model {
-            Model::NetworkPolicy(policy) => write::network_policy(policy, &notes),
-            Model::Calico(policy) => yaml::calico::document(policy, &notes),
-            Model::Cluster(policy) => yaml::cluster::document(policy, &notes),
+        let body = |notes: &Notes| match &self.model {
+            Model::NetworkPolicy(policy) => write::network_policy(policy, notes),
+            Model::Calico(policy) => yaml::calico::document(policy, notes),
+            Model::Cluster(policy) => yaml::cluster::document(policy, notes),
         };
-        Written { object: self.object(), from: self.from.clone(), part: self.part, body }
+        let (noted, plain) = (body(&self.items.notes()), body(&Notes::default()));
+        Written { object: self.object(), from: self.from.clone(), part: self.part, noted, plain }
     }
 }
 
@@ -124,8 +124,10 @@ pub struct Written {
     pub from: ObjectRef,
     /// What it does of that, where it does not do all.
     part: Option<&'static str>,
-    /// Its YAML, without a word about where it comes from.
-    body: String,
+    /// Its YAML, with notes of the rules that its own come from.
+    noted: String,
+    /// The same without.
+    plain: String,
 }
 
 impl Written {
@@ -134,7 +136,13 @@ impl Written {
     pub fn document(&self, place: Option<&str>) -> String {
         let place = place.map_or_else(String::new, |place| format!(" ({place})"));
         let part = self.part.map_or_else(String::new, |part| format!(": {part}"));
-        format!("# From {}{place}{part}\n{}", self.from, self.body)
+        format!("# From {}{place}{part}\n{}", self.from, self.noted)
+    }
+
+    /// The document without a word about where it comes from.
+    #[must_use]
+    pub fn plain(&self) -> &str {
+        &self.plain
     }
 }
 

@@ -19,29 +19,57 @@ mod networkpolicy;
 mod proof;
 mod strangers;
 mod terms;
+mod unjudged;
 mod yaml;
 
 pub use api::Api;
 pub use draft::{Gap, Written};
 pub use proof::Witness;
+pub use unjudged::Unjudged;
 
+use tortie_analysis::deltas;
+use tortie_manifest::ObjectSet;
 use tortie_model::ObjectRef;
-use tortie_policy::{Index, PodKey, Policy, Tier};
+use tortie_policy::{Index, PodKey, Policy, Tier, calico_tier};
 
 use draft::Draft;
+use proof::Disproof;
 
 /// What is converted.
 #[derive(Clone, Debug)]
 pub struct Source<'a> {
     /// The cluster, with its policies.
-    pub index: &'a Index,
+    index: &'a Index,
     /// Its policies in the rule form, as front ends make them.
-    pub policies: Vec<Policy>,
+    policies: Vec<Policy>,
     /// The tiers that are given; those that are always there need not be among them.
-    pub tiers: Vec<Tier>,
+    tiers: Vec<Tier>,
+    /// What of the policies the rule form does not say.
+    unjudged: Vec<Unjudged>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// All policies of some objects, of which the index is the cluster.
+    #[must_use]
+    pub fn of(objects: &ObjectSet, index: &'a Index) -> Self {
+        let tiers = objects.tiers.iter().map(calico_tier).collect();
+        let unjudged = unjudged::unjudged(objects);
+        Self { index, policies: deltas::policies(objects).collect(), tiers, unjudged }
+    }
+
+    /// Policies of a cluster that are known in the rule form alone, with the tiers that are given: all that they say must
+    /// be in it.
+    #[must_use]
+    pub const fn of_rules(index: &'a Index, policies: Vec<Policy>, tiers: Vec<Tier>) -> Self {
+        Self { index, policies, tiers, unjudged: Vec::new() }
+    }
+
+    /// The policies.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
     /// The tier of a policy; one that nobody defined is last, and denies at its end.
     fn tier(&self, policy: &Policy) -> Tier {
         let built_in = Tier::built_in();
@@ -87,9 +115,15 @@ pub enum Refusal {
     /// There is a flow that the other API decides otherwise.
     #[error("{0}")]
     Differs(Box<Difference>),
+    /// A policy says something that the engine does not judge.
+    #[error(transparent)]
+    Unjudged(Unjudged),
     /// The text of a policy was not read back as what was written.
     #[error("{0}")]
     Unreadable(String),
+    /// The clusters differ, and no flow was found that shows it: this is a mistake of tortie's.
+    #[error("{0} are decided otherwise, but no flow was found that shows it")]
+    Unwitnessed(String),
 }
 
 /// A flow that is decided otherwise, and what could not be said.
@@ -112,6 +146,9 @@ impl std::fmt::Display for Difference {
 /// # Errors
 /// When the result would decide some flow otherwise.
 pub fn convert(source: &Source<'_>, to: Api) -> Result<Converted, Refusal> {
+    if let Some(unjudged) = source.unjudged.iter().find(|u| !to.has(u.policy.kind)) {
+        return Err(Refusal::Unjudged(unjudged.clone()));
+    }
     let (drafts, gaps) = match to {
         Api::NetworkPolicy => networkpolicy::drafts(source),
         Api::Calico => calico::drafts(source),
@@ -119,8 +156,10 @@ pub fn convert(source: &Source<'_>, to: Api) -> Result<Converted, Refusal> {
     };
     let written: Vec<Written> = drafts.iter().map(Draft::write).collect();
     let policies = after::read(&written).map_err(Refusal::Unreadable)?;
-    let to_themselves = proof::prove(source, to, policies)
-        .map_err(|witness| Refusal::Differs(Box::new(Difference { witness: *witness, gaps: gaps.clone() })))?;
+    let to_themselves = proof::prove(source, to, policies).map_err(|disproof| match disproof {
+        Disproof::Witness(witness) => Refusal::Differs(Box::new(Difference { witness: *witness, gaps: gaps.clone() })),
+        Disproof::Unwitnessed(pair) => Refusal::Unwitnessed(pair),
+    })?;
     let of = |foreign: bool| {
         let all = source.policies.iter().filter(move |p| to.has(p.object.kind) != foreign);
         all.map(|p| p.object.clone()).collect()

@@ -83,12 +83,26 @@ fn name(side: &Side) -> String {
     }
 }
 
+/// Why policies are not proven.
+pub(crate) enum Disproof {
+    /// A flow that is decided otherwise.
+    Witness(Box<Witness>),
+    /// Something is decided otherwise between two, in words, and no flow of theirs shows it.
+    Unwitnessed(String),
+}
+
+impl From<Box<Witness>> for Disproof {
+    fn from(witness: Box<Witness>) -> Self {
+        Self::Witness(witness)
+    }
+}
+
 /// Compares the cluster with one in which all policies that are of another API make room for new ones. The pods whose
 /// packets to themselves are decided otherwise.
 ///
 /// # Errors
-/// A flow that is decided otherwise.
-pub(crate) fn prove(source: &Source<'_>, to: Api, policies: Vec<Policy>) -> Result<Vec<PodKey>, Box<Witness>> {
+/// Something that is decided otherwise.
+pub(crate) fn prove(source: &Source<'_>, to: Api, policies: Vec<Policy>) -> Result<Vec<PodKey>, Disproof> {
     let mut before = source.index.clone();
     let is_global = |p: &Policy| !to.has(p.object.kind) && p.object.namespace.is_none();
     let new_namespaces = to != Api::NetworkPolicy || !source.policies.iter().any(is_global);
@@ -112,11 +126,13 @@ pub(crate) fn prove(source: &Source<'_>, to: Api, policies: Vec<Policy>) -> Resu
     let mut changes: Vec<&Change> = difference.changes.iter().collect();
     changes.sort_by_key(|change| [&change.from, &change.to].into_iter().any(|name| is_name_of_stranger(&before, name)));
     if let Some(witness) = changes.iter().find_map(|change| of_change(clusters, change)) {
-        return Err(witness);
+        return Err(witness.into());
     }
-    assert!(difference.is_empty(), "a difference has a flow that shows it");
+    if let Some(Change { from, to, .. }) = changes.first() {
+        return Err(Disproof::Unwitnessed(format!("packets from {from} to {to}")));
+    }
     if asks_source && let Some(witness) = by_source_port(clusters) {
-        return Err(witness);
+        return Err(witness.into());
     }
     Ok(to_themselves(clusters))
 }

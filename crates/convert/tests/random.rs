@@ -25,7 +25,7 @@ fn play(to: Api, clusters: impl Iterator<Item = Cluster>) -> Tally {
     for (n, cluster) in clusters.enumerate() {
         let index = cluster.index();
         let tiers = cluster.calico_tiers.iter().map(calico_tier).collect();
-        let source = Source { index: &index, policies: policies(&cluster), tiers };
+        let source = Source::of_rules(&index, policies(&cluster), tiers);
         match convert(&source, to) {
             Ok(converted) => {
                 tally.converted += 1;
@@ -60,7 +60,7 @@ fn play(to: Api, clusters: impl Iterator<Item = Cluster>) -> Tally {
                     assert_eq!(now.is_allowed(), witness.before.is_allowed(), "{n}: {witness}");
                 }
             }
-            Err(Refusal::Unreadable(why)) => panic!("{n}: {why}"),
+            Err(other) => panic!("{n}: {other}"),
         }
     }
     tally

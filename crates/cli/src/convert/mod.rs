@@ -2,11 +2,12 @@
 
 pub(crate) mod arguments;
 
-use tortie_analysis::deltas;
+use std::collections::BTreeSet;
+
 use tortie_analysis::snapshot::Snapshot;
 use tortie_convert::{Api, Converted, Difference, Gap, Refusal, Source, convert};
-use tortie_model::{ClusterPeer, ClusterPolicy, ObjectRef, calico};
-use tortie_policy::calico_tier;
+use tortie_model::{ObjectRef, Pod};
+use tortie_policy::PodKey;
 
 use crate::failure::{Failure, Outcome};
 use crate::progress::during;
@@ -17,16 +18,11 @@ pub(crate) fn run(arguments: &Convert) -> Result<Outcome, Failure> {
     // The pods of a workload are alike; two are enough to ask about one and another.
     let snapshot = input::cluster(&arguments.manifests, 2)?;
     let to = Api::from(arguments.to);
-    let source = Source {
-        index: &snapshot.index,
-        policies: deltas::policies(&snapshot.objects).collect(),
-        tiers: snapshot.objects.tiers.iter().map(calico_tier).collect(),
-    };
-    if source.policies.iter().all(|policy| to.has(policy.object.kind)) {
-        let what = if source.policies.is_empty() { "no policies".to_owned() } else { format!("only {}", of(to)) };
+    let source = Source::of(&snapshot.objects, &snapshot.index);
+    if source.policies().iter().all(|policy| to.has(policy.object.kind)) {
+        let what = if source.policies().is_empty() { "no policies".to_owned() } else { format!("only {}", of(to)) };
         return Err(Failure::Message(format!("nothing to convert: there are {what} in the manifests")));
     }
-    unjudged(&snapshot, to)?;
     match during("converting and proving", || convert(&source, to)) {
         Ok(converted) => {
             let place =
@@ -40,36 +36,25 @@ pub(crate) fn run(arguments: &Convert) -> Result<Outcome, Failure> {
             refuse(&snapshot, &difference, to);
             Ok(Outcome::Findings)
         }
+        Err(Refusal::Unjudged(unjudged)) => {
+            let place = match &unjudged.rule {
+                Some(rule) => snapshot.place_of_rule(rule),
+                None => snapshot.place_of(&unjudged.policy),
+            };
+            let place = place.map_or_else(String::new, |p| format!(" ({}:{})", p.file.name(), p.line()));
+            Err(Failure::Message(format!("{unjudged}{place}")))
+        }
         Err(Refusal::Unreadable(why)) => {
             Err(Failure::Message(format!("nothing is written, since {} would be refused: {why}", of(to))))
+        }
+        Err(unproven @ Refusal::Unwitnessed(_)) => {
+            Err(Failure::Message(format!("nothing is written, since it is not proven: {unproven}")))
         }
     }
 }
 
-/// What the engine does not judge it cannot prove: names that stand for addresses, and what a proxy is asked.
-fn unjudged(snapshot: &Snapshot, to: Api) -> Result<(), Failure> {
-    let has_names = |policy: &&std::sync::Arc<ClusterPolicy>| {
-        let peers = policy.ingress.iter().chain(&policy.egress).flat_map(|rule| &rule.peers);
-        peers.chain([&policy.subject]).any(|p| matches!(p, ClusterPeer::DomainNames(_) | ClusterPeer::Unknown))
-    };
-    let named = snapshot.objects.cluster_policies.iter().find(|p| !to.has(p.kind) && has_names(p));
-    if let Some(policy) = named {
-        let text = "a peer that is no pod, namespace, network or node cannot be converted: nothing is known of it here";
-        return Err(Failure::Message(format!("{}/{}: {text}", policy.kind, policy.meta.name)));
-    }
-    let asks_proxy = |policy: &&std::sync::Arc<calico::Policy>| {
-        policy.ingress.iter().chain(&policy.egress).flatten().any(|rule| rule.http)
-    };
-    let proxied = snapshot.objects.calico_policies.iter().find(|p| to != Api::Calico && asks_proxy(p));
-    if let Some(policy) = proxied {
-        let text = "`http` of a rule is for a proxy to judge, and no other API asks one";
-        return Err(Failure::Message(format!("{}: {text}", policy.meta.name)));
-    }
-    Ok(())
-}
-
 /// Policies of an API.
-const fn of(api: Api) -> &'static str {
+pub(crate) const fn of(api: Api) -> &'static str {
     match api {
         Api::Calico => "policies of Calico",
         Api::NetworkPolicy => "NetworkPolicies",
@@ -93,26 +78,23 @@ fn say(snapshot: &Snapshot, converted: &Converted, to: Api) {
     if !converted.kept.is_empty() {
         note(&format!("note: {} of the manifests stay as they are: {}", of(to), list(&converted.kept)));
     }
-    let themselves: Vec<String> = snapshot
-        .objects
-        .services
-        .iter()
-        .flat_map(|service| snapshot.backends(service))
-        .filter(|pod| converted.to_themselves.contains(&tortie_policy::PodKey::of(pod)))
-        .map(tortie_model::Pod::key)
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    if !themselves.is_empty() {
+    if let Some(pods) = behind_their_services(snapshot, &converted.to_themselves) {
         note(&format!(
             "note: a NetworkPolicy never blocks what a pod sends to itself by way of a Service, and no other policy makes \
-             that exception; it is decided otherwise for {}",
-            first(&themselves)
+             that exception; it is decided otherwise for {pods}"
         ));
     }
     let before = count(converted.replaced.len());
     let after = count(converted.policies.len());
     note(&format!("{before} as {after}; proven: every flow between two ends is decided as before"));
+}
+
+/// Those of some pods that are behind a Service, by which they could reach themselves, in a list.
+pub(crate) fn behind_their_services(snapshot: &Snapshot, pods: &[PodKey]) -> Option<String> {
+    let backends = snapshot.backends();
+    let behind = snapshot.objects.services.iter().flat_map(|service| backends.pods(service));
+    let themselves: BTreeSet<String> = behind.filter(|pod| pods.contains(&PodKey::of(pod))).map(Pod::key).collect();
+    (!themselves.is_empty()).then(|| first(&themselves.into_iter().collect::<Vec<_>>()))
 }
 
 fn refuse(snapshot: &Snapshot, difference: &Difference, to: Api) {
