@@ -137,6 +137,70 @@ fn a_comment_can_be_found_again() {
     assert!(none.starts_with("<!-- tortie diff -->\n### Network policies: nothing is opened or closed\n"), "{none}");
 }
 
+/// A Service of a type for the database, and with it maybe an Ingress that sends there.
+fn entry(kind: &str, ingress: bool) -> String {
+    let service = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: db, namespace: shop}}\nspec:\n  type: {kind}\n  \
+         selector: {{app: db}}\n  ports: [{{port: 80, targetPort: 5432}}]\n"
+    );
+    let rest = "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: entry, namespace: shop}\n\
+                spec: {defaultBackend: {service: {name: db, port: {number: 80}}}}\n";
+    if ingress { service + rest } else { service }
+}
+
+#[test]
+fn ways_into_the_cluster_are_compared() {
+    const EVERY_POD: &str = "{namespaceSelector: {}}";
+    let folder = tempfile::tempdir().expect("a folder");
+    let side = |name: &str, from: &str, entry: &str| {
+        fs::create_dir(folder.path().join(name)).expect("a folder");
+        for (file, text) in [("pods.yaml", PODS), ("db.yaml", &policy(from)), ("entry.yaml", entry)] {
+            fs::write(folder.path().join(name).join(file), text).expect("a file");
+        }
+    };
+    side("inside", EVERY_POD, &entry("ClusterIP", false));
+    side("entered", EVERY_POD, &entry("ClusterIP", true));
+    side("kept", ALL, &entry("ClusterIP", true));
+    side("world", "{ipBlock: {cidr: 0.0.0.0/0}}", &entry("ClusterIP", false));
+    side("balanced", "{ipBlock: {cidr: 0.0.0.0/0}}", &entry("LoadBalancer", false));
+    let diff = |arguments: &[&str]| tortie(folder.path(), &[&["diff"], arguments].concat());
+    let (code, out, said) = diff(&["inside", "entered"]);
+    let expected = "\
+Ingress/shop/entry is new: requests come in through it
+  entered/entry.yaml:11
+  FROM                 TO       OPENED
+  shop/Ingress/entry   shop/db  TCP 5432
+
+opened for 1 pair
+";
+    assert_eq!((code, out.as_str(), said.as_str()), (1, expected, ""));
+    assert_eq!(diff(&["inside", "entered", "--fail-on", "closed"]).0, 0);
+    // Every pod may be one of the controller; those of two labels are not.
+    let (_, out, _) = diff(&["entered", "kept"]);
+    let expected = "\
+NetworkPolicy/shop/db changed: its ingress[0] allowed this
+  entered/db.yaml:7
+  FROM                 TO       CLOSED
+  shop/Ingress/entry   shop/db  TCP 5432
+
+closed for 1 pair
+";
+    assert_eq!(out, expected);
+    // The world may reach the pods in both; now it is led there.
+    let (_, out, _) = diff(&["world", "balanced", "-o", "json"]);
+    let opened = lines(&out);
+    let [line] = &opened[..] else { panic!("{out}") };
+    assert_eq!((&line["src"], &line["way"]), (&"shop/Service/db".into(), &"LoadBalancer".into()));
+    let cause = serde_json::json!({
+        "kind": "Service", "namespace": "shop", "name": "db", "fate": "changed", "revision": null,
+        "file": "balanced/entry.yaml", "line": 3,
+    });
+    assert_eq!((&line["opened_by"], &line["closed_by"]), (&serde_json::json!([cause]), &serde_json::json!([])));
+    let (_, out, _) = diff(&["balanced", "world", "-o", "markdown"]);
+    assert!(out.contains("- Service/shop/db changed: requests came in through it (`world/entry.yaml:3`)"), "{out}");
+    assert!(out.contains("| shop/Service/db | shop/db | TCP 5432 |"), "{out}");
+}
+
 /// A repository in which `main` has no policy for the cart, and `topic` closes the database for the front.
 fn repository() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -306,6 +370,41 @@ spec:
     assert!(said.contains("NetworkPolicy/shop/db"), "what is there already adds to them: {said}");
 }
 
+#[test]
+fn policies_are_generated_in_each_api_and_for_whole_namespaces() {
+    let shop = shop();
+    let at = shop.path();
+    let flows = FLOWS.lines().take(3).collect::<Vec<_>>().join("\n");
+    fs::write(at.join("flows"), flows).expect("a file");
+    let generate =
+        |more: &[&str]| tortie(at, &[&["generate", "--flows", "flows", "-f", "before/pods.yaml"], more].concat());
+    let (code, out, said) = generate(&["--by", "namespace"]);
+    assert!(code == 0 && said.contains("2 policies for 2 recorded flows; proven"), "{out}{said}");
+    let rule = "  - from:\n    - podSelector: {}\n    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: web}}\n    \
+                ports:\n    - {protocol: TCP, port: 5432}\n";
+    assert!(out.contains("  podSelector: {}\n") && out.contains(rule), "{out}");
+    let (code, out, said) = generate(&["--api", "calico", "-o", "calico"]);
+    assert!(code == 0 && said.contains("3 policies for 2 recorded flows; proven"), "{out}{said}");
+    let text = fs::read_to_string(at.join("calico/shop-db.yaml")).expect("a policy");
+    assert!(text.starts_with("apiVersion: projectcalico.org/v3\n") && !text.contains('#'), "{text}");
+    // The same clusters, whoever is asked.
+    generate(&["-o", "kubernetes"]);
+    for folder in ["calico", "kubernetes"] {
+        fs::copy(at.join("before/pods.yaml"), at.join(folder).join("pods.yaml")).expect("a copy");
+    }
+    assert_eq!(tortie(at, &["diff", "calico", "kubernetes"]).1, "Nothing is opened or closed.\n");
+    let (code, out, said) = generate(&["--api", "clusternetworkpolicy"]);
+    assert_eq!((code, out.as_str()), (2, ""), "{said}");
+    assert!(said.contains("a ClusterNetworkPolicy denies nothing that comes from nodes or from outside"), "{said}");
+    let (code, out, said) = generate(&["--api", "clusternetworkpolicy", "--direction", "egress", "-o", "cluster"]);
+    assert_eq!(code, 0, "{out}{said}");
+    generate(&["--direction", "egress", "-o", "out"]);
+    for folder in ["cluster", "out"] {
+        fs::copy(at.join("before/pods.yaml"), at.join(folder).join("pods.yaml")).expect("a copy");
+    }
+    assert_eq!(tortie(at, &["diff", "cluster", "out"]).1, "Nothing is opened or closed.\n");
+}
+
 /// The examples of `--help`, run as they stand there.
 #[test]
 fn help_shows_what_works() {
@@ -337,7 +436,7 @@ fn help_shows_what_works() {
             runs += 1;
         }
     }
-    assert_eq!(runs, 9);
+    assert_eq!(runs, 11);
 }
 
 #[test]

@@ -36,7 +36,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tortie-connectivity", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis"]),
     ("tortie-lint", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis", "tortie-connectivity"]),
     ("tortie-convert", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis", "tortie-connectivity"]),
-    ("tortie-flows", &["tortie-model", "tortie-manifest", "tortie-policy", "tortie-analysis", "tortie-connectivity"]),
+    (
+        "tortie-flows",
+        &[
+            "tortie-model",
+            "tortie-manifest",
+            "tortie-policy",
+            "tortie-analysis",
+            "tortie-connectivity",
+            "tortie-convert",
+        ],
+    ),
     ("tortie-revision", &["tortie-manifest"]),
     ("tortie-netlink", &["tortie-model", "tortie-persistent", "tortie-ruleset"]),
     (

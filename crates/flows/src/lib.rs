@@ -14,7 +14,7 @@ mod record;
 mod resolve;
 
 pub use format::{Format, read};
-pub use generate::{GenerateError, Generated, Options, Uncovered, Witness, Written, generate};
+pub use generate::{By, GenerateError, Generated, Options, Uncovered, Witness, Written, generate};
 pub use judge::{Judged, Turn, Turned, judge};
 pub use record::{BadLine, Endpoint, Flow, Passed, Point, Record, Recording, Seen, Who};
 pub use resolve::{End, Population, Unresolved};

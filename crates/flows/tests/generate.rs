@@ -4,22 +4,26 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use tortie_flows::{Generated, Options, Population, generate, read};
+use tortie_convert::Api;
+use tortie_flows::{Generated, Options, Population, Recording, generate, read};
 use tortie_manifest::{Expansion, LoadOptions, Memory, ObjectSet, load};
 use tortie_model::{Family, NetworkPolicy, Pod, Traffic};
 use tortie_policy::Index;
 use tortie_testkit::{Cluster, Flow, Rng, random, reference};
 
 /// The policies, as every other command would read them.
-fn policies(generated: &Generated) -> Vec<NetworkPolicy> {
+fn objects(generated: &Generated) -> ObjectSet {
     let text: Vec<&str> = generated.policies.iter().map(|policy| policy.yaml.as_str()).collect();
     if text.is_empty() {
-        return Vec::new();
+        return ObjectSet::default();
     }
     let loaded = load(&Memory::new([("all.yaml", text.join("---\n"))]), &["all.yaml"], &LoadOptions::default());
     assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
-    let objects = ObjectSet::of(loaded.objects.iter().map(|one| &one.object), &Expansion::default());
-    objects.network_policies.iter().map(|policy| (**policy).clone()).collect()
+    ObjectSet::of(loaded.objects.iter().map(|one| &one.object), &Expansion::default())
+}
+
+fn policies(generated: &Generated) -> Vec<NetworkPolicy> {
+    objects(generated).network_policies.iter().map(|policy| (**policy).clone()).collect()
 }
 
 fn line(flow: &Flow) -> String {
@@ -69,7 +73,7 @@ fn what_was_recorded_is_allowed_and_nothing_that_was_not() {
         assert_eq!(recording.bad_count, 0, "{:?}", recording.bad);
         let index = cluster.index();
         let population = Population::new(&index, &[]);
-        let generated = generate(&population, &recording, Options { all: true })
+        let generated = generate(&population, &recording, Options { all: true, ..Options::default() })
             .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{cluster}\n{text}"));
         made += generated.policies.len();
         let covered = |flow: &Flow| {
@@ -96,6 +100,9 @@ fn what_was_recorded_is_allowed_and_nothing_that_was_not() {
                     .map(|other| Flow { to: other.to, ..*flow }),
             );
         }
+        if seed % 8 == 0 {
+            same_in_calicos_api(&cluster, &population, &recording, recorded.iter().chain(&others));
+        }
         for flow in others {
             let governed = party(&cluster, flow.from).is_some() || party(&cluster, flow.to).is_some();
             let unasked = shortcut(&index, &flow);
@@ -107,6 +114,25 @@ fn what_was_recorded_is_allowed_and_nothing_that_was_not() {
     }
     println!("{made} policies; {allowed} flows allowed, {denied} denied");
     assert!(allowed > 500 && denied > 5_000 && made > 1_000, "{made} policies; {allowed} allowed, {denied} denied");
+}
+
+/// Written in Calico's API, the policies decide the same; a pod and itself are told apart by the way between them.
+fn same_in_calicos_api<'f>(
+    cluster: &Cluster,
+    population: &Population,
+    recording: &Recording,
+    flows: impl Iterator<Item = &'f Flow>,
+) {
+    let options = Options { all: true, api: Api::Calico, ..Options::default() };
+    let generated = generate(population, recording, options).unwrap_or_else(|error| panic!("{error}\n{cluster}"));
+    let mut other = cluster.clone();
+    other.policies.clear();
+    other.calico = objects(&generated).calico_policies.iter().map(|policy| (**policy).clone()).collect();
+    assert_eq!(other.calico.len(), cluster.policies.len());
+    for flow in flows.filter(|flow| flow.from != flow.to) {
+        let [one, two] = [cluster, &other].map(|cluster| reference::decide(cluster, *flow).is_allowed());
+        assert_eq!(one, two, "{flow}\n{cluster}\n{other}");
+    }
 }
 
 /// What is allowed before policies are asked.

@@ -117,9 +117,7 @@ fn judge(record: &Value) -> (usize, Vec<String>) {
         world.theirs(&record["expected"]["connections"]),
         world.ours(&record["expected"]["connections"], &focus, direction),
     )];
-    // What its option for one port leaves of an exposure is its own matter.
-    let of_one_port = options["focus_conn"].as_str().is_some_and(|conn| !conn.is_empty());
-    if options["exposure"] == true && !of_one_port {
+    if options["exposure"] == true {
         let exposure = &record["expected"]["exposure"];
         pairs.push((world.their_exposure(exposure), world.our_exposure(exposure, &focus, direction)));
     }

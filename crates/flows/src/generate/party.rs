@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tortie_model::{LABELS_OF_CONTROLLERS, LabelSelector, Labels, ObjectRef, Operator, Pod, Requirement};
+use tortie_model::{Kind, LABELS_OF_CONTROLLERS, LabelSelector, Labels, ObjectRef, Operator, Pod, Requirement};
 use tortie_policy::PodKey;
 
+use super::By;
 use crate::resolve::{Population, owner};
 
 /// Labels that say what something is, the best of them first.
@@ -32,6 +33,8 @@ pub(crate) struct Party {
     pub(crate) namespace: Arc<str>,
     /// The workloads that they are of; more than one where those have the same labels.
     pub(crate) owners: BTreeSet<ObjectRef>,
+    /// Names for its policy, those that say most first.
+    pub(crate) names: Vec<String>,
     /// The pods.
     pub(crate) pods: Vec<PodKey>,
     /// Selects just them in their namespace.
@@ -48,22 +51,35 @@ pub(crate) struct Parties {
 }
 
 impl Parties {
-    pub(crate) fn of(population: &Population) -> Self {
+    pub(crate) fn of(population: &Population, by: By) -> Self {
         let mut groups: BTreeMap<(Arc<str>, Labels), Vec<&Arc<Pod>>> = BTreeMap::new();
         // A pod in the network of its node is no end of its own to policies.
         for pod in population.index().pods().filter(|pod| !pod.host_network) {
-            groups.entry((pod.meta.namespace.clone(), lasting(&pod.meta.labels))).or_default().push(pod);
+            let labels = match by {
+                By::Workload => lasting(&pod.meta.labels),
+                By::Namespace => Labels::default(),
+            };
+            groups.entry((pod.meta.namespace.clone(), labels)).or_default().push(pod);
         }
         let mut by_namespace: BTreeMap<&str, Vec<&Labels>> = BTreeMap::new();
         for (namespace, labels) in groups.keys() {
             by_namespace.entry(namespace).or_default().push(labels);
         }
-        let party = |((namespace, labels), pods): (&(Arc<str>, Labels), &Vec<&Arc<Pod>>)| Party {
-            namespace: namespace.clone(),
-            owners: pods.iter().map(|pod| owner(pod)).collect(),
-            pods: pods.iter().map(|pod| PodKey::of(pod)).collect(),
-            selector: selector(labels, &by_namespace[&**namespace]),
-            is_dns: pods.iter().all(|pod| population.is_dns(pod)),
+        let party = |((namespace, labels), pods): (&(Arc<str>, Labels), &Vec<&Arc<Pod>>)| {
+            let owners: BTreeSet<ObjectRef> = pods.iter().map(|pod| owner(pod)).collect();
+            let mut are_dns = pods.iter().map(|pod| population.is_dns(pod));
+            let (names, is_dns) = match by {
+                By::Workload => (names(&owners), are_dns.all(|is| is)),
+                By::Namespace => (vec![namespace.to_string()], are_dns.any(|is| is)),
+            };
+            Party {
+                namespace: namespace.clone(),
+                owners,
+                names,
+                pods: pods.iter().map(|pod| PodKey::of(pod)).collect(),
+                selector: selector(labels, &by_namespace[&**namespace]),
+                is_dns,
+            }
         };
         let all: Vec<Party> = groups.iter().map(party).collect();
         let places = all.iter().enumerate().flat_map(|(i, party)| party.pods.iter().map(move |pod| (pod.clone(), i)));
@@ -74,6 +90,13 @@ impl Parties {
     pub(crate) fn find(&self, pod: &Pod) -> Option<usize> {
         self.places.get(&PodKey::of(pod)).copied()
     }
+}
+
+/// Names for the policy of workloads: that of the first, or, where another has it, with its kind.
+fn names(owners: &BTreeSet<ObjectRef>) -> Vec<String> {
+    let first = owners.first().expect("a party has pods");
+    let kind = if first.kind == Kind::Pod { "pod".to_owned() } else { first.kind.as_str().to_ascii_lowercase() };
+    vec![first.name.to_string(), format!("{}-{kind}", first.name)]
 }
 
 /// The labels that a workload gives to its pods.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tortie_model::{
-    Direction, IpBlock, Kind, LabelSelector, Meta, NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec,
+    Direction, IpBlock, LabelSelector, Meta, NetworkPolicy, PeerRule, PolicyPeer, PolicyPort, PortSpec,
 };
 
+use super::Options;
 use super::needs::{Needs, Peer, Port};
 use super::party::{Parties, Party};
 
@@ -15,14 +16,15 @@ use super::party::{Parties, Party};
 const METADATA_NAME: &str = "kubernetes.io/metadata.name";
 
 /// The policies of some parties.
-pub(crate) fn policies(parties: &Parties, governed: &[usize], needs: &Needs) -> Vec<NetworkPolicy> {
+pub(crate) fn policies(parties: &Parties, governed: &[usize], needs: &Needs, options: Options) -> Vec<NetworkPolicy> {
     let mut taken: BTreeSet<(Arc<str>, String)> = BTreeSet::new();
     let mut out = Vec::with_capacity(governed.len());
     for i in governed {
         let party = &parties.all[*i];
         let name = names(party).find(|name| taken.insert((party.namespace.clone(), name.clone())));
         let name = name.expect("numbers do not end");
-        let rules = |direction| Some(rules(parties, party, needs.of(*i, direction)));
+        let made = |direction| options.directions().any(|made| made == direction);
+        let rules = |direction| made(direction).then(|| rules(parties, party, needs.of(*i, direction)));
         out.push(NetworkPolicy {
             meta: Meta { namespace: party.namespace.clone(), name: name.as_str().into(), ..Meta::default() },
             pod_selector: party.selector.clone(),
@@ -34,14 +36,10 @@ pub(crate) fn policies(parties: &Parties, governed: &[usize], needs: &Needs) -> 
     out
 }
 
-/// Names for the policy of a party: that of its workload, or, where another has it, with its kind or a number.
+/// Names for the policy of a party: its own, or, where others have them, the first with a number.
 fn names(party: &Party) -> impl Iterator<Item = String> {
-    let first = party.owners.first().expect("a party has pods");
-    let name = first.name.to_string();
-    let kind = if first.kind == Kind::Pod { "pod".to_owned() } else { first.kind.as_str().to_ascii_lowercase() };
-    let with_kind = format!("{name}-{kind}");
-    let numbered = name.clone();
-    [name, with_kind].into_iter().chain((2..).map(move |n: u32| format!("{numbered}-{n}")))
+    let numbered = party.names.first().cloned().unwrap_or_default();
+    party.names.iter().cloned().chain((2..).map(move |n: u32| format!("{numbered}-{n}")))
 }
 
 fn rules<'n>(parties: &Parties, own: &Party, needs: impl Iterator<Item = (Peer, &'n BTreeSet<Port>)>) -> Vec<PeerRule> {
@@ -69,8 +67,8 @@ fn peers_of(parties: &Parties, own: &Party, peers: &[Peer]) -> Vec<PolicyPeer> {
                     PolicyPeer::PodsHere(party.selector.clone())
                 } else {
                     PolicyPeer::Pods {
-                        namespaces: LabelSelector::match_labels([(METADATA_NAME, &*party.namespace)]),
-                        pods: Some(party.selector.clone()),
+                        namespaces: namespace(&party.namespace),
+                        pods: Some(party.selector.clone()).filter(|pods| !pods.is_everything()),
                     }
                 });
             }
@@ -82,6 +80,11 @@ fn peers_of(parties: &Parties, own: &Party, peers: &[Peer]) -> Vec<PolicyPeer> {
     // Neighbours that fill a block are that block; nothing else is in it.
     out.extend(IpNet::aggregate(&addresses).into_iter().map(|block| PolicyPeer::IpBlock(IpBlock::new(block, []))));
     out
+}
+
+/// What selects a namespace.
+pub(super) fn namespace(name: &str) -> LabelSelector {
+    LabelSelector::match_labels([(METADATA_NAME, name)])
 }
 
 /// Ports, runs of three and more as one.

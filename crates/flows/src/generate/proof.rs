@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use tortie_connectivity::packets;
-use tortie_model::{Direction, Family, NetworkPolicy, PolicyPeer};
-use tortie_policy::{Delta, Index, Names, Position, Regions, Side, Stack, Verdict, network_policy};
+use tortie_model::{Direction, Family};
+use tortie_policy::{Delta, Index, Names, Policy, Position, Regions, Side, Stack, Verdict};
 
+use super::Options;
 use super::needs::{Needs, Peer};
 use super::party::Parties;
 use crate::resolve::Population;
@@ -43,25 +43,25 @@ impl std::fmt::Display for Witness {
     }
 }
 
-/// Proves policies.
+/// Proves policies, for the directions for which they are.
 pub(crate) fn prove(
     population: &Population,
     parties: &Parties,
     governed: &[usize],
     needs: &Needs,
-    policies: &[Arc<NetworkPolicy>],
+    (policies, options): (&[Policy], Options),
 ) -> Result<(), Witness> {
     let mut index = population.index().clone();
     let old: Vec<_> = index.policies().map(|policy| policy.object.clone()).collect();
     let removed = old.into_iter().map(Delta::PolicyRemoved);
-    let added = policies.iter().map(|policy| Delta::Policy(Box::new(network_policy(policy))));
+    let added = policies.iter().map(|policy| Delta::Policy(Box::new(policy.clone())));
     for delta in removed.chain(added) {
         index.apply(delta);
     }
     let ends = ends(&index, parties, governed, needs, policies);
     for i in governed {
         let pods: Vec<_> = parties.all[*i].pods.iter().filter_map(|key| index.pod(key)).collect();
-        for direction in Direction::BOTH {
+        for direction in options.directions() {
             let mut known: Option<Stack> = None;
             for pod in &pods {
                 let stack = index.stack(pod, direction);
@@ -126,13 +126,7 @@ fn name(side: &Side) -> String {
 }
 
 /// Every other end that could be told apart.
-fn ends(
-    index: &Index,
-    parties: &Parties,
-    governed: &[usize],
-    needs: &Needs,
-    policies: &[Arc<NetworkPolicy>],
-) -> Vec<(Peer, Side)> {
+fn ends(index: &Index, parties: &Parties, governed: &[usize], needs: &Needs, policies: &[Policy]) -> Vec<(Peer, Side)> {
     let mut out = Vec::new();
     for pod in index.pods() {
         let Some(party) = parties.find(pod) else { continue };
@@ -141,11 +135,10 @@ fn ends(
     }
     let mut addresses: BTreeSet<IpAddr> = index.nodes().flat_map(|node| node.addresses.iter().copied()).collect();
     for policy in policies {
-        for peer in policy.ingress.iter().chain(&policy.egress).flatten().flat_map(|rule| &rule.peers) {
-            if let PolicyPeer::IpBlock(block) = peer {
-                let (first, last) = (block.cidr().network(), block.cidr().broadcast());
-                addresses.extend([Some(first), Some(last), step(first, false), step(last, true)].into_iter().flatten());
-            }
+        let peers = policy.ingress.iter().chain(&policy.egress).flatten().flat_map(|rule| rule.peers.listed());
+        for block in peers.flat_map(|peer| &peer.blocks).flatten() {
+            let (first, last) = (block.cidr().network(), block.cidr().broadcast());
+            addresses.extend([Some(first), Some(last), step(first, false), step(last, true)].into_iter().flatten());
         }
     }
     let needed = governed.iter().flat_map(|i| Direction::BOTH.into_iter().flat_map(|d| needs.of(*i, d)));
