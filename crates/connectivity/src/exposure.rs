@@ -19,6 +19,12 @@ use crate::connectivity::{Connectivity, Decision};
 use crate::packets;
 use crate::subject::Name;
 
+/// Peers that are some pods of a kind and others not, of which each choice is tried.
+const MOST_TRIED: usize = 4;
+
+/// The label that every namespace has, with its name.
+const METADATA_NAME: &str = "kubernetes.io/metadata.name";
+
 /// Somebody who is in the cluster, or pods of a kind that may come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Anybody {
@@ -105,11 +111,6 @@ impl Passing {
         self.named.extend(other.named.iter().cloned());
     }
 
-    fn remove(&mut self, packets: &Regions<bool>) {
-        self.packets = Some(Arc::new(self.set().zip(packets, |has, gone| *has && !*gone)));
-        self.named.clear();
-    }
-
     fn has_any(&self) -> bool {
         packets::any(&self.set()) || !self.named.is_empty()
     }
@@ -118,24 +119,12 @@ impl Passing {
 /// What passes, by the pods at the other end.
 type Openings = BTreeMap<EndpointSelector, Passing>;
 
-/// What governs packets to ends of a class from any pod whatever, and what it decides. Where nothing is sure, that denies
-/// which makes it so.
+/// What governs packets to ends of a class from any pod whatever, and what it decides of what each of them may send.
 pub(crate) fn from_any_pod(connectivity: &Connectivity, class: u32) -> Decision<'_> {
     let asker = Asker { connectivity, index: connectivity.index() };
     let stack = connectivity.stack_of(class, Direction::Ingress);
-    let named = connectivity.named_ports(class);
-    let names = Names { source: NamedPorts::NONE, destination: named };
-    let anybody = all_pods();
-    let outcomes = stack.map(|stack| {
-        let decided = stack.resolve(&asker.matched(stack, &anybody), names);
-        asker.unsure(stack, &anybody).fold(decided, |all, (position, rule)| {
-            all.zip(&packets_of(&rule.ports, named), |outcome, unsure| match unsure {
-                true => Outcome { verdict: Verdict::Deny, by: By::Rule(position), passed: Vec::new() },
-                false => outcome.clone(),
-            })
-        })
-    });
-    Decision { stack, outcomes }
+    let names = known(Some(connectivity.named_ports(class)));
+    Decision { stack, outcomes: stack.map(|stack| asker.decided(stack, &all_pods(), names)) }
 }
 
 struct Asker<'c> {
@@ -160,11 +149,10 @@ impl Asker<'_> {
     /// The named ports of the destination are not known when it is not there.
     fn of_stack(&self, stack: &Stack, names: Option<NamedPorts<'_>>) -> Openings {
         let passes = |whom: &EndpointSelector| {
-            let mut passing = passing(stack, &self.matched(stack, whom), names);
-            for (_, rule) in self.unsure(stack, whom) {
-                passing.remove(&packets_of(&rule.ports, names.unwrap_or(NamedPorts::NONE)));
-            }
-            passing
+            let decided = self.decided(stack, whom, known(names));
+            let is_sure = names.is_none() && !self.unsure(stack, whom).any(|(_, rule)| rule.action == Action::Pass);
+            let named = if is_sure { named(stack, &self.matched(stack, whom)) } else { BTreeSet::new() };
+            Passing::new(decided.map(|o| o.verdict == Verdict::Allow), named)
         };
         let everybody = passes(&all_pods());
         let mut out = Openings::new();
@@ -180,23 +168,60 @@ impl Asker<'_> {
         out
     }
 
-    /// The rules that speak of pods that are not there.
+    /// What a stack decides of what all these pods send, or are sent. Where a rule that denies or passes on speaks of some
+    /// of them and not of others, both are tried, with all rules of the same peers, and what denies one denies all; of more
+    /// such peers than a few, what their rules speak of is denied.
+    fn decided(&self, stack: &Stack, whom: &EndpointSelector, names: Names<'_>) -> Regions<Outcome> {
+        let unsure: Vec<(Position, &Rule)> = self.unsure(stack, whom).collect();
+        let mut peers: Vec<&Peers> = Vec::new();
+        for (_, rule) in &unsure {
+            if !peers.contains(&&rule.peers) {
+                peers.push(&rule.peers);
+            }
+        }
+        let (tried, rest) = peers.split_at(peers.len().min(MOST_TRIED));
+        let is_left = |rule: &Rule| rest.contains(&&rule.peers);
+        let denying = unsure.iter().filter(|(_, rule)| rule.action == Action::Deny && is_left(rule));
+        let mut always = self.matched(stack, whom);
+        always.extend(denying.map(|(position, _)| *position));
+        let choices = (0_u32..1 << tried.len()).map(|choice| {
+            let is_chosen = |rule: &Rule| tried.iter().zip(0..).any(|(p, i)| choice >> i & 1 == 1 && **p == rule.peers);
+            let chosen = stack.rules().filter(|(_, rule)| is_chosen(rule)).map(|(position, _)| position);
+            let mut matched: Vec<Position> = always.iter().copied().chain(chosen).collect();
+            matched.sort_unstable();
+            matched.dedup();
+            stack.resolve(&matched, names)
+        });
+        let either = |one: Regions<Outcome>, other: Regions<Outcome>| {
+            one.zip(&other, |one, other| if one.verdict == Verdict::Allow { other } else { one }.clone())
+        };
+        let all = choices.reduce(either).expect("there is one choice at least");
+        let passing = unsure.iter().filter(|(_, rule)| rule.action == Action::Pass && is_left(rule));
+        passing.fold(all, |all, (position, rule)| {
+            let denied = || Outcome { verdict: Verdict::Deny, by: By::Rule(*position), passed: Vec::new() };
+            all.zip(&packets_of(&rule.ports, names.destination), |one, is_unsure| match is_unsure {
+                true => denied(),
+                false => one.clone(),
+            })
+        })
+    }
+
+    /// The rules that speak of all these pods.
     fn matched(&self, stack: &Stack, whom: &EndpointSelector) -> Vec<Position> {
         stack.rules().filter(|(_, rule)| self.concerns(rule, whom)).map(|(position, _)| position).collect()
     }
 
-    /// Rules that hand some of the pods on to the next tier and some not: of what they speak, nothing is sure.
+    /// Rules that deny or pass on, and speak of some of these pods and maybe not of others.
     fn unsure<'s>(&self, stack: &'s Stack, whom: &EndpointSelector) -> impl Iterator<Item = (Position, &'s Rule)> {
         stack.rules().filter(|(_, rule)| {
-            rule.action == Action::Pass && !self.concerns(rule, whom) && self.may_concern(rule, whom)
+            matches!(rule.action, Action::Deny | Action::Pass)
+                && !self.concerns(rule, whom)
+                && self.may_concern(rule, whom)
         })
     }
 
-    /// Whether a rule speaks of pods that are not there: one that allows must mean all of them, one that denies some.
+    /// Whether a rule speaks of all these pods.
     fn concerns(&self, rule: &Rule, whom: &EndpointSelector) -> bool {
-        if rule.action == Action::Deny {
-            return self.may_concern(rule, whom);
-        }
         let Peers::OneOf(peers) = &rule.peers else { return true };
         peers.iter().any(|peer| {
             // Nobody knows the address of a pod that is not there, nor whether it would be left out.
@@ -224,14 +249,38 @@ impl Asker<'_> {
                 labels.matches(namespace.labels())
             }
             (NamespaceMatch::Matching(a), NamespaceMatch::Named(name)) => implies(a, &by_name(name)),
-            (NamespaceMatch::Matching(a), NamespaceMatch::Matching(b)) => implies(a, b),
+            (NamespaceMatch::Matching(a), NamespaceMatch::Matching(b)) => {
+                implies(a, b) || self.home(&one.namespaces).is_some_and(|namespace| b.matches(namespace.labels()))
+            }
         };
         let expression = other.expression.as_deref().is_none_or(holds_for_pods) || one.expression == other.expression;
         there && expression && implies(&one.pods, &other.pods)
     }
 
+    /// The only namespace that is meant, where it is there: its labels are known.
+    fn home(&self, namespaces: &NamespaceMatch) -> Option<&Arc<Namespace>> {
+        let name = match namespaces {
+            NamespaceMatch::Named(name) => name,
+            NamespaceMatch::Matching(labels) => {
+                let by_name = |r: &&Requirement| *r.key == *METADATA_NAME && r.operator == Operator::In;
+                let [only] = &labels.requirements().iter().find(by_name)?.values[..] else { return None };
+                only
+            }
+        };
+        self.index.namespace(name)
+    }
+
     /// Whether some pod may be selected by both.
     fn may_meet(&self, one: &EndpointSelector, other: &EndpointSelector) -> bool {
+        let admits = |namespaces: &NamespaceMatch, there: &Namespace| match namespaces {
+            NamespaceMatch::Named(name) => name == there.name(),
+            NamespaceMatch::Matching(labels) => labels.matches(there.labels()),
+        };
+        let homes = [one, other].map(|selector| self.home(&selector.namespaces));
+        let admitted = |there: &Arc<Namespace>| [one, other].iter().all(|s| admits(&s.namespaces, there));
+        if !homes.into_iter().flatten().all(admitted) {
+            return false;
+        }
         let labels = |namespaces: &NamespaceMatch| match namespaces {
             NamespaceMatch::Named(name) => by_name(name),
             NamespaceMatch::Matching(labels) => labels.clone(),
@@ -305,22 +354,28 @@ impl Asker<'_> {
     }
 }
 
+/// Names of the ports of a destination, as far as it is known.
+fn known(names: Option<NamedPorts<'_>>) -> Names<'_> {
+    Names { source: NamedPorts::NONE, destination: names.unwrap_or(NamedPorts::NONE) }
+}
+
 /// What a stack lets pass where these rules match; with the ports that rules name, where nobody knows their numbers.
 fn passing(stack: &Stack, matched: &[Position], names: Option<NamedPorts<'_>>) -> Passing {
-    let known = Names { source: NamedPorts::NONE, destination: names.unwrap_or(NamedPorts::NONE) };
-    let packets = stack.resolve(matched, known).map(|o| o.verdict == Verdict::Allow);
+    let packets = stack.resolve(matched, known(names)).map(|o| o.verdict == Verdict::Allow);
+    Passing::new(packets, if names.is_none() { named(stack, matched) } else { BTreeSet::new() })
+}
+
+/// The ports that rules which match allow by name.
+fn named(stack: &Stack, matched: &[Position]) -> BTreeSet<(IpProtocol, Arc<str>)> {
     let rules = stack
         .rules()
         .filter(|(position, rule)| rule.action == Action::Allow && matched.binary_search(position).is_ok());
-    let ports = rules.filter(|_| names.is_none()).flat_map(|(_, rule)| match &rule.ports {
-        Ports::Any => &[][..],
-        Ports::OneOf(ports) => ports,
-    });
+    let ports = rules.flat_map(|(_, rule)| rule.ports.listed());
     let named = ports.filter_map(|port| match &port.detail {
         Detail::Named(name) | Detail::EveryNamed(name) => Some((port.protocol, name.clone())),
         Detail::All | Detail::Range(..) => None,
     });
-    Passing::new(packets, named.collect())
+    named.collect()
 }
 
 /// The packets that ports match.
@@ -349,7 +404,7 @@ const fn holds_for_pods(expression: &Expression) -> bool {
 }
 
 fn by_name(name: &Arc<str>) -> LabelSelector {
-    LabelSelector::match_labels([("kubernetes.io/metadata.name", &**name)])
+    LabelSelector::match_labels([(METADATA_NAME, &**name)])
 }
 
 /// Whether labels that meet one selector always meet another. Requirements on different keys say nothing of each other.
