@@ -216,6 +216,19 @@ fn a_dry_run_says_what_a_change_would_do_and_does_nothing() {
     assert_eq!(lab.tortie(&["lab", "apply", "--dry-run=off"]).0, 0);
     assert_eq!(lab.status().get("dry_run"), None);
 
+    // A change that is none of policies any more ends with the one that makes it so, and says why.
+    let one = PODS.lines().next().expect("a pod");
+    lab.write("one.yaml", one);
+    lab.write("label.yaml", &one.replace("name: one", "name: one, labels: {x: y}"));
+    let (code, _, err) = dry("apply", "label.yaml");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(lab.status()["dry_run"]["changes"], serde_json::json!(["Pod/a/one configured"]));
+    let (code, _, err) = lab.tortie(&["lab", "delete", "-f", "one.yaml"]);
+    let words = err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code == 0 && words.contains("the dry run has ended: Pod/a/one would be new"), "{err}");
+    assert_eq!(lab.status().get("dry_run"), None);
+    assert_eq!(lab.tortie(&["lab", "apply", "-f", "one.yaml"]).0, 0);
+
     // What is staged is tried out by itself.
     assert_eq!(lab.tortie(&["lab", "delete", "-f", "closed.yaml"]).0, 0);
     lab.write("staged.yaml", STAGED);

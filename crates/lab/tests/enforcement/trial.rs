@@ -8,11 +8,14 @@ use tortie_model::{Direction, Family, Kind, ObjectRef, Protocol, Traffic};
 use tortie_policy::{RuleRef, Verdict};
 
 use crate::stage::{HERE, Stage, THERE, closed, pod, policy, until};
+use crate::talk::{Carrier, Talk, Talks};
 use crate::{Result, Test};
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("what would be denied passes, and is told with the policy that would deny it", denying),
     ("what would be allowed is dropped, and is told with the rule that would allow it", allowing),
+    ("labels are tried out like policies", labels),
+    ("nothing that is open is lost while policies are tried out that would deny it", open_connections),
 ];
 
 const PROBES: &str = "ping TCP/80 UDP/53";
@@ -101,4 +104,47 @@ fn allowing(sandbox: &Sandbox) -> Result {
         assert_eq!(would, Tried::default(), "nothing would govern it");
     }
     Ok(())
+}
+
+fn labels(sandbox: &Sandbox) -> Result {
+    let from = "podSelector: {}, policyTypes: [Ingress], \
+                ingress: [{from: [{namespaceSelector: {}, podSelector: {matchLabels: {role: client}}}]}]";
+    let mut stage = Stage::recording(sandbox, &[pods(), policy("b/clients", from)].concat())?;
+    stage.try_out(&[], &pod("a/one", HERE, "role: client", ""))?;
+    stage.denied("a/one", "b/two", "TCP/80")?;
+    stage.denied("internet", "b/two", "TCP/80")?;
+    for family in Family::ALL {
+        for (who, passes) in [("a/one", true), ("internet", false)] {
+            let told = || -> Result<Option<Tried>> {
+                Ok(flow(&stage, family, [who, "b/two"], 80)?.denied.and_then(|d| d.tried))
+            };
+            until(&format!("{who} {family} is told"), || Ok(told()?.is_some()))?;
+            assert_eq!(told()?.map(|t| t.passes()), Some(passes), "{who} {family}");
+        }
+    }
+    Ok(())
+}
+
+fn open_connections(sandbox: &Sandbox) -> Result {
+    let mut stage = Stage::new(sandbox, &pods())?;
+    let mut talks = Vec::new();
+    for family in Family::ALL {
+        for (carrier, server) in [(Carrier::Tcp, "b/two"), (Carrier::Udp, "b/near")] {
+            let client = (stage.netns("a/one")?, stage.address("a/one", family)?);
+            let at = stage.address(server, family)?;
+            let name = format!("{server} {carrier:?} {family}");
+            talks.push(Talk::open(name, carrier, client, (at, 7000), (stage.netns(server)?, at, 7000))?);
+        }
+    }
+    let talks = Talks::start(talks);
+    talks.passes("", 0, 1000)?;
+    for phase in 1..4 {
+        stage.try_out(&[], &[closed("a"), closed("b")].concat())?;
+        talks.begin(phase)?;
+        talks.passes("", phase, 1000)?;
+        stage.end_trial()?;
+    }
+    talks.begin(4)?;
+    talks.passes("", 4, 1000)?;
+    talks.lost_nothing("")
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use tortie_netlink::nft::{TableId, read_table, read_tables};
+use tortie_netlink::nft::{Batch, Op, TableId, read_table, read_tables};
 use tortie_node::Node;
 use tortie_policy::{Index, PodKey};
 use tortie_ruleset::{Family, Table};
@@ -17,13 +17,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("shadow::what_is_enforced_does_not_change_by_what_is_tried_out", what_is_enforced_does_not_change),
         trial("shadow::a_refused_trial_is_taken_away_and_disturbs_nobody", a_refused_trial_is_taken_away),
+        trial("shadow::what_others_do_to_it_is_put_right", what_others_do_to_it_is_put_right),
         trial("shadow::what_an_ended_process_tried_out_is_taken_away", what_an_ended_process_tried_out_is_taken_away),
     ]
 }
 
+fn shadow_id() -> TableId {
+    TableId::new(Family::Inet, "tortie-shadow")
+}
+
 fn shadow() -> Option<Table> {
-    let id = TableId::new(Family::Inet, "tortie-shadow");
-    read_table(&mut stranger(), &id).expect("read").map(|state| state.table)
+    read_table(&mut stranger(), &shadow_id()).expect("read").map(|state| state.table)
 }
 
 /// A node that enforces a cluster.
@@ -112,6 +116,23 @@ fn a_refused_trial_is_taken_away() {
         forget();
     }
     assert!(refused > 5, "{refused} refusals");
+}
+
+fn what_others_do_to_it_is_put_right() {
+    let [first, second, _] = clusters(1);
+    let mut node = enforcing(&first);
+    try_out(&mut node, &second.index());
+    let tried = shadow();
+    let delete = Batch::of(&[Op::DeleteTable { table: shadow_id() }]).expect("encode");
+    delete.commit(&mut stranger(), None).expect("delete");
+    let found = node.prove_trial().expect("read").expect("a trial");
+    assert_eq!(found.findings(), ["the table is gone"]);
+    assert_eq!(node.mend().expect("mend"), Vec::<String>::new(), "nobody touched what is enforced");
+    assert!(shadow() == tried);
+    // What is gone already is no obstacle.
+    let delete = Batch::of(&[Op::DeleteTable { table: shadow_id() }]).expect("encode");
+    delete.commit(&mut stranger(), None).expect("delete");
+    node.end_trial().expect("it is gone");
 }
 
 fn what_an_ended_process_tried_out_is_taken_away() {
