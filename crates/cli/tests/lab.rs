@@ -219,7 +219,7 @@ fn a_dry_run_says_what_a_change_would_do_and_does_nothing() {
     // A change that is none of policies any more ends with the one that makes it so, and says why.
     let one = PODS.lines().next().expect("a pod");
     lab.write("one.yaml", one);
-    lab.write("label.yaml", &one.replace("name: one", "name: one, labels: {x: y}"));
+    lab.write("label.yaml", &one.replace("name: one", "name: one, labels: {tier: web}"));
     let (code, _, err) = dry("apply", "label.yaml");
     assert_eq!(code, 0, "{err}");
     assert_eq!(lab.status()["dry_run"]["changes"], serde_json::json!(["Pod/a/one configured"]));

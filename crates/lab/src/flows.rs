@@ -12,10 +12,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tortie_model::{Direction, IpProtocol, Traffic};
+use tortie_model::{Direction, IpProtocol, ObjectRef, Traffic};
 use tortie_netlink::{PacketTuple, Transport};
 use tortie_node::{Cause, Denial, Meaning, Opened, Passage, Record, Trial};
-use tortie_policy::Verdict;
+use tortie_policy::{Asked, Index, RuleRef, Verdict};
 
 /// Flows that are kept unless told otherwise.
 const MOST: usize = 10_000;
@@ -62,8 +62,19 @@ pub struct Tried {
     pub egress: Option<Said>,
     /// At the destination.
     pub ingress: Option<Said>,
-    /// The packet never got to the node of its destination, which might have denied it.
-    pub unfinished: bool,
+    /// What the engine says of the destination, where the packet never got to its node.
+    pub foreseen: Option<Foreseen>,
+}
+
+/// What would become of a packet at the end that it never got to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Whether it would pass.
+    pub verdict: Verdict,
+    /// The rule that would decide, if one does.
+    pub rule: Option<RuleRef>,
+    /// The policies that would govern it.
+    pub isolating: Vec<ObjectRef>,
 }
 
 /// What would become of a packet at one end.
@@ -76,10 +87,11 @@ pub struct Said {
 }
 
 impl Tried {
-    /// Whether every end that was asked would let it pass.
+    /// Whether every end would let it pass.
     #[must_use]
     pub fn passes(&self) -> bool {
-        [&self.egress, &self.ingress].into_iter().flatten().all(|said| said.verdict == Verdict::Allow)
+        let said = [&self.egress, &self.ingress].into_iter().flatten().map(|said| said.verdict);
+        said.chain(self.foreseen.iter().map(|foreseen| foreseen.verdict)).all(|verdict| verdict == Verdict::Allow)
     }
 }
 
@@ -125,8 +137,8 @@ pub struct Flows {
     forgotten: u64,
     /// Counts the states of the cluster.
     epoch: u64,
-    /// Since when all nodes try out the same policies, if they do.
-    trial: Option<SystemTime>,
+    /// What all nodes try out, and since when, if they do.
+    trial: Option<(SystemTime, Index)>,
     /// The nodes that addresses of the cluster are on.
     homes: HashMap<IpAddr, Arc<str>>,
 }
@@ -161,12 +173,12 @@ impl Flows {
         self.homes = homes.into_iter().collect();
     }
 
-    /// Learns since when all nodes try out the same policies, or that they do not. What was tried out before is
+    /// Learns which cluster all nodes try out, and since when, or that they do not. What was tried out before is
     /// forgotten when something else is.
-    pub fn try_out(&mut self, since: Option<SystemTime>) {
+    pub fn try_out(&mut self, trial: Option<(SystemTime, Index)>) {
         self.epoch += 1;
-        self.trial = since;
-        if since.is_some() {
+        self.trial = trial;
+        if self.trial.is_some() {
             for flow in self.flows.values_mut() {
                 flow.allowed.tried = None;
                 flow.denied.iter_mut().for_each(|denied| denied.tried = None);
@@ -187,20 +199,28 @@ impl Flows {
         let now = denial.time.unwrap_or_else(SystemTime::now);
         let key = key(&denial.tuple);
         let by_policy = match denial.cause {
-            Cause::Policy { direction, .. } if self.trial.is_some_and(|since| since <= now) => Some(direction),
+            Cause::Policy { direction, .. } => {
+                self.trial.as_ref().filter(|(since, _)| *since <= now).map(|_| direction)
+            }
             _ => None,
         };
-        let elsewhere = self.homes.get(&key.destination).is_some_and(|home| *home != denial.node);
+        let ends_elsewhere = self.homes.get(&key.destination).is_some_and(|home| *home != denial.node);
+        let mut tried = by_policy.map(|_| self.change(key).tried.clone());
+        if let (Some(tried), Some((_, index))) = (&mut tried, &self.trial)
+            && by_policy == Some(Direction::Egress)
+            && ends_elsewhere
+            && tried.passes()
+        {
+            tried.foreseen = Some(foreseen(index, key, &denial.tuple));
+        }
         let flow = self.change(key);
-        let tried = by_policy
-            .map(|direction| Tried { unfinished: direction == Direction::Egress && elsewhere, ..flow.tried.clone() });
         let (packets, first) = flow.denied.as_ref().map_or((0, now), |d| (d.packets, d.times.0));
         let (last, passed) = (denial.clone(), flow.passed.clone());
         flow.denied = Some(Denied { packets: packets + 1, times: (first, now), last, passed, tried });
     }
 
     fn tried(&mut self, trial: &Trial) {
-        if self.trial.is_none_or(|since| trial.time.is_some_and(|time| time < since)) {
+        if self.trial.as_ref().is_none_or(|(since, _)| trial.time.is_some_and(|time| time < *since)) {
             return;
         }
         let flow = self.change(key(&trial.tuple));
@@ -280,6 +300,16 @@ impl Flows {
     }
 }
 
+/// What the engine says of the destination of a packet.
+fn foreseen(index: &Index, key: FlowKey, tuple: &PacketTuple) -> Foreseen {
+    let mut asked = Asked::from(key.traffic);
+    if let Transport::Ports { sport, .. } = tuple.transport {
+        asked.source_port = sport;
+    }
+    let ingress = index.verdict(&index.address_side(key.source), &index.address_side(key.destination), asked).ingress;
+    Foreseen { verdict: ingress.outcome.verdict, rule: ingress.decided_by(), isolating: ingress.isolating() }
+}
+
 fn key(tuple: &PacketTuple) -> FlowKey {
     let detail = match tuple.transport {
         Transport::Ports { dport, .. } => dport,
@@ -353,7 +383,7 @@ mod tests {
         };
         let told = |flows: &Flows| {
             let flow = flows.since(0).next().expect("a flow").1.clone();
-            let denied = flow.denied.and_then(|d| d.tried).map(|t| (t.passes(), t.unfinished));
+            let denied = flow.denied.and_then(|d| d.tried).map(|t| (t.passes(), t.foreseen.is_some()));
             (flow.allowed.tried.map(|t| t.passes()), denied)
         };
         // Nothing is tried out: records of an ended trial are late.
@@ -363,7 +393,7 @@ mod tests {
         flows.record(&by_policy(Direction::Egress, "here"));
         assert_eq!(told(&flows), (None, None));
         // No record says that no policy governs it.
-        flows.try_out(Some(SystemTime::now()));
+        flows.try_out(Some((SystemTime::now(), Index::default())));
         flows.opened(&opened("there", 80));
         assert_eq!(told(&flows), (Some(true), None));
         // The record comes after the connection.
@@ -373,17 +403,17 @@ mod tests {
         flows.record(&by_policy(Direction::Ingress, "there"));
         assert_eq!(told(&flows), (Some(false), Some((false, false))));
         // Another trial: what the last one said is no part of it.
-        flows.try_out(Some(SystemTime::now()));
+        flows.try_out(Some((SystemTime::now(), Index::default())));
         flows.record(&by_policy(Direction::Egress, "here"));
-        assert_eq!(told(&flows), (None, Some((true, true))), "the destination was not asked");
+        assert_eq!(told(&flows), (None, Some((true, true))), "the destination was not reached");
         flows.record(&denied(80));
         assert_eq!(told(&flows).1, None, "it is not policy that denies it");
         // What went on before all nodes tried out the same is not judged.
-        flows.try_out(Some(SystemTime::now() + std::time::Duration::from_secs(60)));
+        flows.try_out(Some((SystemTime::now() + std::time::Duration::from_secs(60), Index::default())));
         flows.record(&by_policy(Direction::Egress, "here"));
         assert_eq!(told(&flows).1, None);
         // When a trial ends, what it said is still told.
-        flows.try_out(Some(SystemTime::UNIX_EPOCH));
+        flows.try_out(Some((SystemTime::UNIX_EPOCH, Index::default())));
         flows.opened(&opened("there", 80));
         flows.try_out(None);
         assert_eq!(told(&flows).0, Some(true));

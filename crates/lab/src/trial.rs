@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use tortie_analysis::deltas::World;
 use tortie_node::{NodeError, Verified};
+use tortie_policy::Index;
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::pod::Place;
@@ -23,22 +24,21 @@ impl Cluster {
         }
         // What is between two trials is told of none.
         self.tell_flows(None);
-        let tried = match world {
-            Some(world) => self.begin(world),
-            None => self.end(),
-        };
-        if let Err(error) = tried {
-            // Whatever cannot be taken away ends no packet.
-            let _ = self.end();
-            return Err(error);
+        let Some(world) = world else { return self.end() };
+        match self.begin(world) {
+            Ok(index) => {
+                self.tell_flows(Some((SystemTime::now(), index)));
+                Ok(())
+            }
+            Err(error) => {
+                // Whatever cannot be taken away ends no packet.
+                let _ = self.end();
+                Err(error)
+            }
         }
-        if world.is_some() {
-            self.tell_flows(Some(SystemTime::now()));
-        }
-        Ok(())
     }
 
-    fn begin(&mut self, world: &World) -> Result<(), ClusterError> {
+    fn begin(&mut self, world: &World) -> Result<Index, ClusterError> {
         let mut index = self.index.clone();
         for delta in world.deltas_since(&self.staged().world) {
             index.apply(delta);
@@ -49,7 +49,8 @@ impl Cluster {
             netns.run(|| node.try_out(&index, Instant::now()))?.map_err(ClusterError::node(name))?;
         }
         self.settle()?;
-        self.trial_failure()
+        self.trial_failure()?;
+        Ok(index)
     }
 
     fn end(&mut self) -> Result<(), ClusterError> {
@@ -69,9 +70,9 @@ impl Cluster {
         failed.map_or(Ok(()), |(name, error)| Err(ClusterError::node(&name)(error)))
     }
 
-    fn tell_flows(&self, since: Option<SystemTime>) {
+    fn tell_flows(&self, trial: Option<(SystemTime, Index)>) {
         if let Some(flows) = &self.flows {
-            lock(flows).try_out(since);
+            lock(flows).try_out(trial);
         }
     }
 

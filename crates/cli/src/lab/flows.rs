@@ -115,11 +115,9 @@ fn would(dry_run: &DryRunFlow) -> String {
         .filter_map(|(direction, decision)| Some(said(direction, decision.as_ref()?)))
         .collect();
     let by = if said.is_empty() { "no policy would govern it".to_owned() } else { said.join("; ") };
-    match (dry_run.verdict.as_str(), dry_run.unfinished) {
-        ("allow", true) => format!("dry run: would leave its node: {by}; the destination was not asked"),
-        ("allow", false) => format!("dry run: would be allowed: {by}"),
-        _ => format!("dry run: would be denied: {by}"),
-    }
+    let verdict = if dry_run.verdict == "allow" { "allowed" } else { "denied" };
+    let predicted = if dry_run.predicted { ", predicted: the packet never got to its destination" } else { "" };
+    format!("dry run: would be {verdict}: {by}{predicted}")
 }
 
 fn said(direction: &str, decision: &Decision) -> String {

@@ -263,15 +263,16 @@ pub struct DryRunFlow {
     pub egress: Option<Decision>,
     /// What policy would say at the destination.
     pub ingress: Option<Decision>,
-    /// The packet never got to the node of its destination, which might deny it: `allow` holds of the source alone.
+    /// The packet never got to the node of its destination: what is said of that end is the engine's word, not the
+    /// kernel's.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub unfinished: bool,
+    pub predicted: bool,
 }
 
 /// What policy decided in one direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
-    /// The generation of the node's plan that brought the decision.
+    /// The generation of the node's plan that brought the decision; 0 where it is predicted.
     pub generation: u64,
     /// The deciding rule; nothing when no rule matched.
     pub decided_by: Option<PolicyPlace>,

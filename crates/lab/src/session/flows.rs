@@ -11,7 +11,7 @@ use tortie_policy::PodKey;
 
 use super::archive::Archive;
 use crate::control::{Decision, DryRunFlow, FlowLine, FlowReport};
-use crate::flows::{Flow, FlowKey, Flows, Said, Tried};
+use crate::flows::{Flow, FlowKey, Flows, Foreseen, Said, Tried};
 use crate::observe::describe_cause;
 
 /// The flows that changed after a change.
@@ -112,9 +112,19 @@ impl Writer<'_> {
             verdict: if passes { "allow" } else { "deny" }.to_owned(),
             changed: passes != passed,
             egress: said(&tried.egress),
-            ingress: said(&tried.ingress),
-            unfinished: tried.unfinished && passes,
+            ingress: said(&tried.ingress).or_else(|| foreseen(tried.foreseen.as_ref()?, self.tried, at)),
+            predicted: tried.foreseen.is_some(),
         }
+    }
+}
+
+/// What policy would decide at an end that no packet got to; nothing where none would be asked.
+fn foreseen(foreseen: &Foreseen, archive: &Archive, at: SystemTime) -> Option<Decision> {
+    let policies = foreseen.isolating.iter().map(|policy| archive.policy(policy, at));
+    match &foreseen.rule {
+        Some(rule) => Some(Decision { generation: 0, decided_by: Some(archive.rule(rule, at)), isolating: Vec::new() }),
+        None if foreseen.isolating.is_empty() => None,
+        None => Some(Decision { generation: 0, decided_by: None, isolating: policies.collect() }),
     }
 }
 

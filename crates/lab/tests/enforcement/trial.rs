@@ -70,31 +70,37 @@ fn denying(sandbox: &Sandbox) -> Result {
 }
 
 fn allowing(sandbox: &Sandbox) -> Result {
-    let mut stage = Stage::recording(sandbox, &[pods(), closed("b")].concat())?;
+    let three = pod("c/three", HERE, "", "");
+    let mut stage = Stage::recording(sandbox, &[pods(), three, closed("b"), closed("c")].concat())?;
     let open = policy("b/closed", "podSelector: {}, policyTypes: [Ingress], ingress: [{ports: [{port: 80}]}]");
     let rule = RuleRef {
         policy: ObjectRef::namespaced(Kind::NetworkPolicy, "b", "closed"),
         direction: Direction::Ingress,
         index: 0,
     };
-    stage.try_out(&[], &open)?;
+    stage.try_out(&["NetworkPolicy/c/closed"], &open)?;
     let tried = |stage: &Stage, family, ends, port| -> Result<Tried> {
         let told = || -> Result<Option<Tried>> { Ok(flow(stage, family, ends, port)?.denied.and_then(|d| d.tried)) };
         until(&format!("{ends:?} {family} is told"), || Ok(told()?.is_some()))?;
         Ok(told()?.ok_or("it was just told")?)
     };
     stage.denied("a/one", "b/two", "TCP/80 TCP/81")?;
-    stage.denied("b/two", "b/near", "TCP/80")?;
+    stage.denied("c/three", "b/two", "TCP/80 TCP/81")?;
     for family in Family::ALL {
         let would = tried(&stage, family, ["a/one", "b/two"], 80)?;
         let allowed = by(would.ingress.as_ref()).map(|(verdict, rule, _)| (verdict, rule));
-        assert_eq!((would.passes(), would.unfinished), (true, false), "{would:?}");
+        assert_eq!((would.passes(), &would.foreseen), (true, &None), "{would:?}");
         assert_eq!(allowed, Some((Verdict::Allow, Some(rule.clone()))));
         let would = tried(&stage, family, ["a/one", "b/two"], 81)?;
         assert!(!would.passes(), "no rule takes that port: {would:?}");
-        // Dropped where it was sent from: the destination would have had its say on another node.
-        let would = tried(&stage, family, ["b/two", "b/near"], 80)?;
-        assert_eq!((would.passes(), would.unfinished, would.egress), (true, true, None));
+        // Dropped where it was sent from: the engine says what the destination would on its node.
+        for (port, passes) in [(80, true), (81, false)] {
+            let would = tried(&stage, family, ["c/three", "b/two"], port)?;
+            let foreseen = would.foreseen.as_ref().ok_or("it did not get there")?;
+            assert_eq!((would.passes(), &would.egress, &would.ingress), (passes, &None, &None));
+            assert_eq!(foreseen.rule.as_ref(), Some(&rule).filter(|_| passes));
+            assert_eq!(foreseen.isolating, [rule.policy.clone()]);
+        }
     }
     // Without the policy nothing governs that end, and nothing is said there.
     stage.try_out(&["NetworkPolicy/b/closed"], "")?;
