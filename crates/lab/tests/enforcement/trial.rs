@@ -99,7 +99,7 @@ fn allowing(sandbox: &Sandbox) -> Result {
             let foreseen = would.foreseen.as_ref().ok_or("it did not get there")?;
             assert_eq!((would.passes(), &would.egress, &would.ingress), (passes, &None, &None));
             assert_eq!(foreseen.rule.as_ref(), Some(&rule).filter(|_| passes));
-            assert_eq!(foreseen.isolating, [rule.policy.clone()]);
+            assert_eq!(foreseen.isolating.as_slice(), std::slice::from_ref(&rule.policy));
         }
     }
     // Without the policy nothing governs that end, and nothing is said there.
