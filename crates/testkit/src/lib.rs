@@ -9,6 +9,7 @@ mod cluster;
 pub mod corpora;
 pub mod coverage;
 mod decided;
+pub mod manifests;
 pub mod random;
 pub mod reference;
 mod rng;
