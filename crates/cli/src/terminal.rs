@@ -58,6 +58,53 @@ pub(crate) fn wrapped(text: &str, indent: &str, width: usize) -> String {
     lines.iter().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join("\n")
 }
 
+/// A text whose lines go on below, further in, where they are wider than `width` columns. What is quoted from a file, and a
+/// word that is wider, stay whole.
+pub(crate) fn fitted(text: &str, width: usize) -> String {
+    text.lines().map(|line| fitted_line(line, width) + "\n").collect()
+}
+
+fn fitted_line(line: &str, width: usize) -> String {
+    if columns(line) <= width || is_quoted(line) {
+        return line.to_owned();
+    }
+    let indent = " ".repeat(line.len() - line.trim_start().len());
+    let mut out = indent.clone();
+    let mut used = indent.len();
+    for (i, word) in line.split_whitespace().enumerate() {
+        let wide = columns(word);
+        if i > 0 && used + 1 + wide > width {
+            out.push_str(&format!("\n{indent}  "));
+            used = indent.len() + 2;
+        } else if i > 0 {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += wide;
+    }
+    out
+}
+
+/// How wide a text is without its colours.
+fn columns(text: &str) -> usize {
+    let mut inside = false;
+    let shown = text.chars().filter(|c| {
+        let before = inside;
+        inside = if inside { *c != 'm' } else { *c == '\x1b' };
+        !before && !inside
+    });
+    shown.count()
+}
+
+/// Whether a line is `  12 | text of a file`.
+fn is_quoted(line: &str) -> bool {
+    line.split_once(" | ").is_some_and(|(number, _)| {
+        let number = number.trim_start();
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
 /// Columns of the terminal: `COLUMNS`, or what the terminal says, or 80.
 pub(crate) fn width() -> usize {
     let set = std::env::var("COLUMNS").ok().and_then(|v| v.parse().ok()).filter(|n| *n >= 20);
@@ -73,5 +120,15 @@ mod tests {
         assert_eq!(wrapped("one two three", "  ", 9), "  one two\n  three");
         assert_eq!(wrapped("a/very/long/path x", "", 4), "a/very/long/path\nx");
         assert_eq!(wrapped("", "  ", 9), "  ");
+    }
+
+    #[test]
+    fn a_line_that_is_too_wide_goes_on_below() {
+        let bold = Style::new().bold();
+        let text = format!("  {} two three\n  12 | not to be touched\n\nshort\n", styled(bold, "one"));
+        let fit = format!("  {} two\n    three\n  12 | not to be touched\n\nshort\n", styled(bold, "one"));
+        assert_eq!(fitted(&text, 9), fit);
+        assert_eq!(fitted("    one  a/very/long/path:12\n", 12), "    one\n      a/very/long/path:12\n");
+        assert_eq!(fitted("as wide\n", 7), "as wide\n");
     }
 }

@@ -53,7 +53,7 @@ fn what_differs_is_told_with_its_line() {
     assert!(text.contains("NetworkPolicy/shop/closed"), "{text}");
     // Both families fail for one reason: it is told once, with the change that makes the case hold.
     for line in [
-        "  ingress of shop/a: denied: the pod is selected by one policy, and no rule allows it",
+        "  ingress of shop/a: denied: the pod is selected by one policy, and no rule",
         "  the smallest change that allows it",
         "    one more policy for ingress: NetworkPolicy/shop/allow-a-from-b",
         "+++ allow-a-from-b.yaml",

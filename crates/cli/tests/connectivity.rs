@@ -269,11 +269,24 @@ shop/Ingress/entry   shop/db  TCP 8080
 }
 
 #[test]
+fn a_service_is_a_way_in_where_the_world_may_come() {
+    let inside = SHOP.replace("  - from: [{ipBlock: {cidr: 192.0.2.0/24, except: [192.0.2.128/25]}}]\n", "");
+    assert_ne!(inside, SHOP);
+    let at = |kind: &str, shop: &str| {
+        let entry = INGRESS.replace("spec: {selector", &format!("spec: {{type: {kind}, selector"));
+        data(folder(&format!("{shop}{entry}")).path(), &["--to", "shop/db"])
+    };
+    assert!(at("NodePort", SHOP).contains("shop/Service/db"), "{}", at("NodePort", SHOP));
+    assert!(!at("ClusterIP", SHOP).contains("shop/Service/db"), "nobody comes to it from outside");
+    assert!(!at("LoadBalancer", &inside).contains("shop/Service/db"), "the world is kept out");
+}
+
+#[test]
 fn policies_without_pods_are_told_with_exposure() {
     let policy = SHOP.split("---\n").last().expect("a policy");
     let folder = folder(policy);
     let table = data(folder.path(), &["--exposure"]);
-    let expected = "
+    let expected = "\
 Open to pods that are not there
 By the policies of one end alone; those of a pod that may come are not known.
 

@@ -8,6 +8,10 @@ use crate::arguments::Manifests;
 ///
 /// All pairs of workloads and nodes, and the world outside, cut into the ranges that policies tell apart. Addresses are
 /// those that the files have: a pod without `status.podIPs` matches no ipBlock. What a pod says to itself is left out.
+///
+/// What comes in by an Ingress, a Gateway with its routes, or a Service of type LoadBalancer or NodePort stands beside them
+/// as sent by that object. An Ingress and a Gateway send as the pods of their controller do, of which nothing is known;
+/// what comes in by a Service is sent from outside.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -38,8 +38,6 @@ pub(crate) fn run(arguments: &arguments::Connectivity) -> Result<Outcome, Failur
         ));
     }
     let mut ways = ways_in(&connectivity, &snapshot.objects);
-    // Requests through a Service come from outside, of whom all is told.
-    ways.retain(|way| way.way.has_controller());
     if let Some(idle) = selection.idle(&connectivity, &ways).next().filter(|_| !snapshot.objects.pods.is_empty()) {
         return Err(Failure::Message(unknown(idle, &connectivity)));
     }
@@ -59,7 +57,7 @@ pub(crate) fn run(arguments: &arguments::Connectivity) -> Result<Outcome, Failur
             let exposed =
                 if arguments.exposure { exposure::draw(&connectivity, &openings, width) } else { String::new() };
             let table = table::draw(&connectivity, &selection, &view, width);
-            if snapshot.objects.pods.is_empty() { exposed } else { table + &exposed }
+            if snapshot.objects.pods.is_empty() { exposed.trim_start().to_owned() } else { table + &exposed }
         }
         _ if arguments.exposure && !matches!(arguments.output, Format::Json | Format::Csv) => {
             return Err(Failure::message("--exposure is written as a table, json or csv"));

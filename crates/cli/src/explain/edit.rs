@@ -9,18 +9,18 @@ use tortie_analysis::edit::{Change, Edit, Example, NoEdit, Opening};
 
 use super::region::scopes_text;
 use super::words;
-use crate::terminal::{FAINT, STRONG, styled};
+use crate::terminal::{FAINT, STRONG, fitted, styled, width};
 
 /// The change with the patch that makes it; lines of the patch begin at the margin, so that `patch -p0` reads them.
 pub(crate) fn text(found: &Result<Edit, NoEdit>) -> String {
     let edit = match found {
         Ok(edit) => edit,
         Err(NoEdit::Allowed) => return String::new(),
-        Err(why) => return format!("\n  no change of a manifest to allow it: {why}\n"),
+        Err(why) => return fitted(&format!("\n  no change of a manifest to allow it: {why}\n"), width()),
     };
     let mut out = format!("\n  {}\n", styled(STRONG, "the smallest change that allows it"));
     for line in summary(edit) {
-        let _ = writeln!(out, "    {line}");
+        out.push_str(&fitted(&format!("    {line}"), width()));
     }
     out.push('\n');
     for line in edit.patch.diff().lines() {

@@ -36,6 +36,11 @@ pub(crate) enum EndError {
         "`{0}` makes no pods: write Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob or Service"
     )]
     Kind(String),
+    #[error(
+        "requests through `{0}` come from the pods of its controller: name one of those, or an address; what comes in by it, \
+         `tortie connectivity --from {0}` tells"
+    )]
+    Entry(String),
     #[error("there is no {what} {name} in the input{}", did_you_mean(.nearest))]
     Missing { what: &'static str, name: String, nearest: Option<String> },
     #[error("`{0}` is a name outside the cluster, and policies know addresses alone: give one of its addresses")]
@@ -77,6 +82,7 @@ impl Named {
                 Some(service) => Ok(Self::Service(service.clone())),
                 None => Err(missing(snapshot, "Service", text)),
             },
+            [_, "Ingress" | "Gateway" | "HTTPRoute", _] => Err(EndError::Entry(text.to_owned())),
             [namespace, kind, name] => workload(snapshot, namespace, kind, name, text),
             _ => Err(EndError::Shape(text.to_owned())),
         }

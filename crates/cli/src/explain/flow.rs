@@ -12,7 +12,7 @@ use super::excerpt::excerpt;
 use super::json::{HalfLine, ShortcutLine, decided_by};
 use super::port::{Asked, PortError};
 use super::{edit, region, tiers, words};
-use crate::terminal::{ALLOW, DENY, FAINT, STRONG, styled};
+use crate::terminal::{ALLOW, DENY, FAINT, STRONG, fitted, styled, width};
 use tortie_analysis::edit::{Edit, NoEdit, Population, minimal};
 use tortie_analysis::observation::DecidedBy;
 use tortie_analysis::snapshot::Snapshot;
@@ -151,18 +151,17 @@ impl Flow {
 
     /// Everything below the headline.
     pub(crate) fn body(&self, view: View<'_>) -> String {
-        match &self.answer {
-            Answer::One(_, verdict) => {
-                if let Some(shortcut) = verdict.shortcut {
-                    return format!("  {}\n", words::shortcut(shortcut, self.via.is_some()));
-                }
-                Direction::BOTH.map(|d| self.half(view, verdict.half(d))).concat()
-            }
+        let text = match &self.answer {
+            Answer::One(_, verdict) => match verdict.shortcut {
+                Some(shortcut) => format!("  {}\n", words::shortcut(shortcut, self.via.is_some())),
+                None => Direction::BOTH.map(|d| self.half(view, verdict.half(d))).concat(),
+            },
             Answer::All(pair) => match pair.shortcut {
                 Some(shortcut) => format!("  {}\n", words::shortcut(shortcut, self.via.is_some())),
                 None => region::text(view, self, pair),
             },
-        }
+        };
+        fitted(&text, width())
     }
 
     fn half(&self, view: View<'_>, half: &Half) -> String {

@@ -21,7 +21,7 @@ use crate::progress::during;
 use crate::{input, terminal};
 use tortie_analysis::backend::Backend;
 use tortie_analysis::snapshot::Snapshot;
-use tortie_model::{Pod, Service};
+use tortie_model::{Pod, Service, canonical};
 use tortie_policy::PodKey;
 
 use end::{End, Named, common_families};
@@ -105,6 +105,37 @@ fn behind(snapshot: &Snapshot, service: &Service) -> Result<Vec<End>, Failure> {
     Err(Failure::Message(format!("nothing is behind Service {}/{}: {why}", meta.namespace, meta.name)))
 }
 
+/// Who is behind a Service, with what is asked of each: where EndpointSlices tell of ports, those.
+fn receivers(snapshot: &Snapshot, service: &Service, asked: &Asked) -> Result<Vec<(End, Vec<Asked>)>, Failure> {
+    let ends = behind(snapshot, service)?;
+    let ports = asked.of_service(service).map_err(Failure::message)?;
+    if service.selector.is_some() {
+        let asked: Vec<Asked> = ports.into_iter().map(Asked::target).collect();
+        return Ok(ends.into_iter().map(|end| (end, asked.clone())).collect());
+    }
+    let backends = snapshot.backends();
+    let told: Vec<(String, Asked)> = ports
+        .into_iter()
+        .flat_map(|port| backends.of(service, port).into_iter().map(move |backend| (port.protocol, backend)))
+        .map(|(protocol, backend)| match backend {
+            Backend::Pod(pod, number) => (pod.key(), Asked::Port(protocol, number)),
+            Backend::Address(ip, number) => (canonical(ip).to_string(), Asked::Port(protocol, number)),
+        })
+        .collect();
+    let of = |end: End| {
+        let name = end.name();
+        let asked: Vec<Asked> = told.iter().filter(|(of, _)| *of == name).map(|(_, asked)| asked.clone()).collect();
+        (!asked.is_empty()).then_some((end, asked))
+    };
+    let found: Vec<(End, Vec<Asked>)> = ends.into_iter().filter_map(of).collect();
+    if found.is_empty() {
+        let meta = &service.meta;
+        let text = format!("no EndpointSlice of Service {}/{} tells of port {asked}", meta.namespace, meta.name);
+        return Err(Failure::Message(text));
+    }
+    Ok(found)
+}
+
 /// Every pair of ends, every family that they have in common, every port that is meant.
 fn flows(snapshot: &Snapshot, from: &Named, to: &Named, asked: &Asked) -> Result<Vec<Flow>, Failure> {
     // A Service sends nothing; who is behind it does.
@@ -112,25 +143,23 @@ fn flows(snapshot: &Snapshot, from: &Named, to: &Named, asked: &Asked) -> Result
         Named::Ends(senders) => senders.clone(),
         Named::Service(service) => behind(snapshot, service)?,
     };
-    let (receivers, asked, via): (Vec<End>, Vec<Asked>, _) = match to {
-        Named::Ends(ends) => (ends.clone(), vec![asked.clone()], None),
+    let (receivers, via): (Vec<(End, Vec<Asked>)>, _) = match to {
+        Named::Ends(ends) => (ends.iter().map(|end| (end.clone(), vec![asked.clone()])).collect(), None),
         Named::Service(service) => {
             let meta = &service.meta;
-            let ends = behind(snapshot, service)?;
-            let behind = asked.behind(service).map_err(Failure::message)?;
-            (ends, behind, Some(format!("{}/{}", meta.namespace, meta.name)))
+            (receivers(snapshot, service, asked)?, Some(format!("{}/{}", meta.namespace, meta.name)))
         }
     };
     let mut flows = Vec::new();
     let mut strangers = None;
     for from in &senders {
-        for to in &receivers {
+        for (to, asked) in &receivers {
             let families = common_families(snapshot, from, to);
             if families.is_empty() {
                 strangers = Some((from.name(), to.name()));
             }
             for family in families {
-                for asked in &asked {
+                for asked in asked {
                     flows.push(Flow::ask(snapshot, from, to, family, asked, via.as_deref()).map_err(Failure::message)?);
                 }
             }

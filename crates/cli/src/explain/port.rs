@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tortie_model::{Family, Protocol, Service, TargetPort, Traffic};
+use tortie_model::{Family, Protocol, Service, ServicePort, TargetPort, Traffic};
 
 use super::end::End;
 
@@ -74,20 +74,16 @@ impl Asked {
         })
     }
 
-    /// What is asked of the pods behind a Service: its ports lead to theirs. All of its ports when everything is asked
-    /// about. A ClusterIP takes nothing else, no ping either.
-    pub(crate) fn behind(&self, service: &Service) -> Result<Vec<Self>, PortError> {
-        let wanted = |p: &&tortie_model::ServicePort| match self {
+    /// The ports of a Service that are asked about: all of them when everything is. A ClusterIP takes nothing else, no ping
+    /// either.
+    pub(crate) fn of_service<'s>(&self, service: &'s Service) -> Result<Vec<&'s ServicePort>, PortError> {
+        let wanted = |p: &&ServicePort| match self {
             Self::Everything => true,
             Self::Ping => false,
             Self::Port(protocol, port) => p.protocol == *protocol && p.port == *port,
             Self::Named(protocol, name) => p.protocol == *protocol && p.name == *name,
         };
-        let target = |p: &tortie_model::ServicePort| match &p.target {
-            TargetPort::Number(n) => Self::Port(p.protocol, *n),
-            TargetPort::Name(name) => Self::Named(p.protocol, name.clone()),
-        };
-        let found: Vec<_> = service.ports.iter().filter(wanted).map(target).collect();
+        let found: Vec<_> = service.ports.iter().filter(wanted).collect();
         if found.is_empty() {
             let list: Vec<String> = service.ports.iter().map(|p| format!("{}/{}", p.port, p.protocol)).collect();
             let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
@@ -95,6 +91,14 @@ impl Asked {
             return Err(PortError::NoServicePort(meta.namespace.clone(), meta.name.clone(), self.to_string(), list));
         }
         Ok(found)
+    }
+
+    /// What a port of a Service asks of the pods that it selects.
+    pub(crate) fn target(port: &ServicePort) -> Self {
+        match &port.target {
+            TargetPort::Number(number) => Self::Port(port.protocol, *number),
+            TargetPort::Name(name) => Self::Named(port.protocol, name.clone()),
+        }
     }
 }
 
