@@ -232,6 +232,11 @@ fn a_dry_run_says_what_a_change_would_do_and_does_nothing() {
     // What is staged is tried out by itself.
     assert_eq!(lab.tortie(&["lab", "delete", "-f", "closed.yaml"]).0, 0);
     lab.write("staged.yaml", STAGED);
+    let other = format!("{}-too", lab.name);
+    let up = tortie(lab.folder.path(), &["lab", "up", "--detach", "-f", "staged.yaml", "--name", &other]);
+    let said = String::from_utf8_lossy(&up.stderr).into_owned();
+    tortie(lab.folder.path(), &["lab", "down", "--name", &other]);
+    assert!(up.status.success() && said.contains("1 change is tried out on packets, not enforced"), "{said}");
     assert_eq!(lab.tortie(&["lab", "apply", "-f", "staged.yaml"]).1, "StagedNetworkPolicy/b/no-udp created\n");
     assert_eq!(lab.probe("a/one", "b/two", "UDP/53"), both("allow"));
     assert_eq!(changed("UDP/53").iter().map(would).collect::<Vec<_>>(), ["allow deny staged.yaml:6"; 2]);

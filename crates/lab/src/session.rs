@@ -57,6 +57,8 @@ pub struct Session {
     dry_run: DryRun,
     /// Where what was tried out is written.
     tried: Archive,
+    /// Why what is staged is not tried out.
+    untried: Option<String>,
 }
 
 impl Session {
@@ -90,9 +92,10 @@ impl Session {
             archive: Archive::default(),
             dry_run: DryRun::default(),
             tried: Archive::default(),
+            untried: None,
         };
         session.sync().map_err(|e| e.to_string())?;
-        session.try_out().map_err(|e| e.to_string())?;
+        session.try_out_what_is_staged();
         Ok(session)
     }
 
@@ -146,9 +149,23 @@ impl Session {
 
     /// Tries out what is to be tried out, now that the cluster is what it is.
     fn try_out(&mut self) -> Result<(), SessionError> {
+        self.untried = None;
         let world = self.dry_run.world(&self.store, &self.stager, self.cluster.staged(), &mut self.tried);
         let world = world.inspect_err(|_| drop(self.cluster.try_out(None)))?;
         Ok(self.cluster.try_out(world.as_ref())?)
+    }
+
+    /// Tries out again what was tried out before. A dry run that cannot be any more is over; says why.
+    fn renew(&mut self) -> Option<String> {
+        let error = self.try_out().err()?;
+        let ended = std::mem::take(&mut self.dry_run);
+        self.try_out_what_is_staged();
+        (!ended.is_empty()).then(|| format!("the dry run has ended: {error}"))
+    }
+
+    /// What is enforced goes on where that fails.
+    fn try_out_what_is_staged(&mut self) {
+        self.untried = self.try_out().err().map(|e| format!("what is staged cannot be tried out: {e}"));
     }
 
     /// Tries out another change, in place of the one before.
@@ -161,8 +178,7 @@ impl Session {
         let before = std::mem::replace(&mut self.dry_run, change(self.store.clone(), &loaded)?);
         if let Err(e) = self.try_out() {
             self.dry_run = before;
-            // Nothing new went into force, and what was tried out before may be again.
-            self.try_out().unwrap_or_else(|_| self.dry_run = DryRun::default());
+            drop(self.renew());
             return Err(e);
         }
         let lines = self.dry_run.lines(&self.store);
@@ -175,9 +191,19 @@ impl Session {
         Ok(Reply::Changed { lines: Vec::new(), notes: Vec::new(), dry_run: self.tried_out(), ended: None })
     }
 
-    /// What is tried out, if anything is.
-    fn tried_out(&self) -> Option<DryRunStatus> {
-        Some(dryrun::status(&self.cluster.staged().world, self.cluster.trial()?))
+    /// What is tried out, if anything is or should be.
+    #[must_use]
+    pub fn tried_out(&self) -> Option<DryRunStatus> {
+        let Some(trial) = self.cluster.trial() else {
+            let problems = vec![self.untried.clone()?];
+            return Some(DryRunStatus { changes: Vec::new(), problems });
+        };
+        let of_node = |(name, node): (&std::sync::Arc<str>, &tortie_node::Node)| {
+            let problems = node.tried_out().into_iter().flat_map(|plan| &plan.problems);
+            problems.map(|problem| format!("node {name}: {problem}")).collect::<Vec<_>>()
+        };
+        let changes = dryrun::changes(&self.cluster.staged().world, trial);
+        Some(DryRunStatus { changes, problems: self.cluster.nodes().flat_map(of_node).collect() })
     }
 
     fn flows(&self, since: u64) -> Reply {
@@ -213,15 +239,12 @@ impl Session {
         let applied = change(&mut self.store, &loaded).and_then(|()| self.sync());
         if let Err(e) = applied {
             (self.store, self.stager) = (store, stager);
+            // Pods may have gone and come on the way there and back.
+            drop(self.renew());
             return Err(e);
         }
         let lines = dryrun::lines(&store, &self.store, loaded.objects.iter().map(|o| o.object.reference()));
-        // What is enforced stays, whatever becomes of what is tried out.
-        let ended = self.try_out().err().map(|e| {
-            self.dry_run = DryRun::default();
-            let also = self.try_out().err().map(|_| ", and what is staged is not tried out either");
-            format!("the dry run has ended{}: {e}", also.unwrap_or_default())
-        });
+        let ended = self.renew();
         Ok(Reply::Changed { lines, notes: notes(&loaded).collect(), dry_run: self.tried_out(), ended })
     }
 

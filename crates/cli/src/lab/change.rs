@@ -42,8 +42,11 @@ pub(crate) fn run(files: &Files, requests: [fn(Input) -> Request; 2]) -> Result<
     if let Some(ended) = ended {
         terminal::say(styled(WARN, wrapped(&ended, "", terminal::width())));
     }
-    if let Some(text) = told(files, dry_run.as_ref()) {
-        terminal::say(wrapped(&text, "", terminal::width()));
+    match (files.dry_run, dry_run) {
+        (_, Some(dry_run)) => say_tried_out(&dry_run),
+        (Some(DryRun::Packets), None) => terminal::say("nothing would be otherwise, so nothing is tried out"),
+        (Some(DryRun::Off), None) => terminal::say("nothing is tried out any more"),
+        (None, None) => {}
     }
     Ok(Outcome::Fine)
 }
@@ -57,17 +60,18 @@ fn input(files: &Files) -> Result<Input, Failure> {
 }
 
 /// What is to be known of what is tried out.
-fn told(files: &Files, dry_run: Option<&DryRunStatus>) -> Option<String> {
-    match (files.dry_run, dry_run) {
-        (Some(DryRun::Packets), None) => Some("nothing would be otherwise, so nothing is tried out".to_owned()),
-        (Some(DryRun::Off), None) => Some("nothing is tried out any more".to_owned()),
-        (None, None) => None,
-        (_, Some(dry_run)) => Some(format!(
-            "{} tried out on packets, not enforced; `tortie lab flows --changed` shows what would be otherwise",
-            match dry_run.changes.len() {
-                1 => "1 change is".to_owned(),
-                n => format!("{n} changes are"),
-            }
-        )),
+pub(super) fn say_tried_out(dry_run: &DryRunStatus) {
+    let changes = match dry_run.changes.len() {
+        0 => None,
+        1 => Some("1 change is".to_owned()),
+        n => Some(format!("{n} changes are")),
+    };
+    let width = terminal::width();
+    if let Some(changes) = changes {
+        let text = "tried out on packets, not enforced; `tortie lab flows --changed` shows what would be otherwise";
+        terminal::say(wrapped(&format!("{changes} {text}"), "", width));
+    }
+    for problem in &dry_run.problems {
+        terminal::say(styled(WARN, wrapped(problem, "", width)));
     }
 }

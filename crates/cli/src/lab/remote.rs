@@ -81,7 +81,8 @@ fn table(report: &Report) -> String {
         }
     }
     if let Some(dry_run) = &report.dry_run {
-        let _ = writeln!(out, "\nDRY RUN (not enforced)\n{}", dry_run.changes.join("\n"));
+        let lines: Vec<&str> = dry_run.changes.iter().chain(&dry_run.problems).map(String::as_str).collect();
+        let _ = writeln!(out, "\nDRY RUN (not enforced)\n{}", lines.join("\n"));
     }
     out
 }

@@ -11,6 +11,7 @@ use tortie_manifest::{Disk, Expansion, LoadOptions, Store, load};
 
 use super::STAND_INS;
 use super::arguments::Up;
+use super::change::say_tried_out;
 use crate::failure::{Failure, Outcome};
 use crate::input::say_all;
 use crate::progress::during;
@@ -47,6 +48,9 @@ pub(crate) fn run(arguments: &Up) -> Result<Outcome, Failure> {
     let (nodes, pods) = session.size();
     terminal::say(STAND_INS);
     terminal::say(format_args!("lab {} is up: {nodes} nodes, {pods} pods", styled(STRONG, listener.name())));
+    if let Some(dry_run) = session.tried_out() {
+        say_tried_out(&dry_run);
+    }
     if arguments.in_background {
         background::announce().map_err(Failure::message)?;
     } else {

@@ -126,6 +126,9 @@ pub struct DryRunStatus {
     /// `NetworkPolicy/prod/web created`, `configured` or `deleted`: each object that policies see, and that is another
     /// there.
     pub changes: Vec<String>,
+    /// What stands against it, if anything.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<String>,
 }
 
 /// A node of a lab.

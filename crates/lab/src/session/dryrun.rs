@@ -11,7 +11,6 @@ use tortie_policy::PodKey;
 
 use super::SessionError;
 use super::archive::Archive;
-use crate::control::DryRunStatus;
 
 /// A change that is tried out. It stays a change of what is there, whatever that becomes.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +20,11 @@ pub(super) struct DryRun {
 }
 
 impl DryRun {
+    /// Whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.apply.is_empty() && self.delete.is_empty()
+    }
+
     /// The objects as they would be.
     fn store(&self, store: &Store) -> Store {
         let mut store = store.clone();
@@ -81,7 +85,7 @@ fn same_pods(enforced: &Staged, staged: &Staged) -> Result<(), SessionError> {
 }
 
 /// What is tried out, a line for each object that would be another.
-pub(super) fn status(enforced: &World, tried: &World) -> DryRunStatus {
+pub(super) fn changes(enforced: &World, tried: &World) -> Vec<String> {
     let mut changes = Vec::new();
     compare(&enforced.policies, &tried.policies, ToString::to_string, &mut changes);
     compare(&enforced.tiers, &tried.tiers, |name| format!("Tier/{name}"), &mut changes);
@@ -90,7 +94,7 @@ pub(super) fn status(enforced: &World, tried: &World) -> DryRunStatus {
     compare(&enforced.namespaces, &tried.namespaces, |name| format!("Namespace/{name}"), &mut changes);
     compare(&enforced.nodes, &tried.nodes, |name| format!("Node/{name}"), &mut changes);
     compare(&enforced.pods, &tried.pods, |key| format!("Pod/{key}"), &mut changes);
-    DryRunStatus { changes }
+    changes
 }
 
 fn compare<K: Ord, V: PartialEq>(
