@@ -5,7 +5,7 @@ use crate::kubectl::Caller;
 use crate::terminal::{FAINT, STRONG, print, styled};
 
 const LINES: [(&str, &str); 3] = [
-    ("lab run", "a practical with real packets: who reaches whom after each policy; no root, no cluster"),
+    ("lab run", "real packets: who reaches whom after each policy; no root, no cluster"),
     ("examples practicals", "the same practical as files, to be read and changed"),
     (
         "explain -f practicals/three-namespaces dev/dev1 prod/prod1 80",

@@ -3,7 +3,7 @@
 //! Those through an Ingress or a Gateway come from the pods of its controller, of which nothing is known: they are let
 //! in where every pod would be. Those through a Service come from outside.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use tortie_analysis::backend::Backend;
@@ -75,9 +75,15 @@ pub(crate) fn approaches(connectivity: &Connectivity, objects: &ObjectSet) -> BT
     }
     let mut sources = Sources { connectivity, known: HashMap::new() };
     for point in &points {
+        let objects = leading(point, objects);
+        // Pods of a group are let in alike.
+        let mut done = HashSet::new();
         for backend in &point.backends {
             let Backend::Pod(pod, port) = backend else { continue };
             let Some((place, group)) = homes.get(&PodKey::of(pod)) else { continue };
+            if !done.insert((place, group, port, pod.host_network)) {
+                continue;
+            }
             let subject = &connectivity.subjects()[*place];
             // Policies do not govern pods in the network of their node.
             let ends = if pod.host_network { &[][..] } else { &subject.groups[*group].ends };
@@ -97,7 +103,7 @@ pub(crate) fn approaches(connectivity: &Connectivity, objects: &ObjectSet) -> BT
             approach.sent = approach.sent.zip(&sent, |a, b| *a || *b);
             approach.let_in = approach.let_in.zip(&let_in, |a, b| *a || *b);
             approach.ends.extend(ends);
-            approach.objects.extend(leading(point, objects));
+            approach.objects.extend(objects.iter().cloned());
         }
     }
     found

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tortie_connectivity::{Cause, Change, Connectivity, Difference, Fate, Name};
+use tortie_connectivity::{Cause, Change, Connectivity, Difference, Fate, Name, WayIn, ways_in};
+use tortie_manifest::{Expansion, LoadOptions, Memory, ObjectSet, load};
 use tortie_model::{Direction, Kind, ObjectRef, Pod, Protocol, Traffic};
+use tortie_policy::Regions;
 use tortie_testkit::{Cluster, Rng, build, random};
 
 fn difference(before: &Cluster, after: &Cluster) -> Difference {
@@ -263,4 +265,100 @@ fn holds(cluster: &Cluster, change: &Change) -> bool {
     let (Some(from), Some(to)) = (place(&change.from), place(&change.to)) else { return true };
     let allowed = connectivity.allowed(from, to);
     allowed.zip(&change.opened, |passes, wanted| *passes || !*wanted).iter().all(|(_, ok)| *ok)
+}
+
+/// A shop that is entered through a Service and maybe an Ingress, in all ways that these words make.
+fn entered() -> Vec<(String, Connectivity, ObjectSet)> {
+    let mut out = Vec::new();
+    let policies = [
+        "",
+        "ingress: [{from: [{namespaceSelector: {}}], ports: [{port: 8080}]}]",
+        "ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: 8080}, {port: 9090}]}]",
+        "policyTypes: [Ingress]",
+    ];
+    for policy in policies {
+        for (kind, target, app) in [
+            ("ClusterIP", 8080, "web"),
+            ("NodePort", 8080, "web"),
+            ("LoadBalancer", 9090, "web"),
+            ("NodePort", 8080, "other"),
+        ] {
+            for ingress in [true, false] {
+                let mut text = format!(
+                    "apiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: shop, labels: {{app: {app}}}}}\n\
+                     ---\napiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
+                     spec: {{type: {kind}, selector: {{app: web}}, ports: [{{port: 80, targetPort: {target}}}]}}\n"
+                );
+                if ingress {
+                    text += "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: entry, namespace: shop}\n\
+                             spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
+                }
+                if !policy.is_empty() {
+                    text += &format!(
+                        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+                         metadata: {{name: web, namespace: shop}}\nspec: {{podSelector: {{}}, {policy}}}\n"
+                    );
+                }
+                let loaded = load(&Memory::new([("f.yaml", text.as_str())]), &["f.yaml"], &LoadOptions::default());
+                assert!(!loaded.has_untrusted_object(), "{:?}\n{text}", loaded.diagnostics);
+                let objects = ObjectSet::of(loaded.objects.iter().map(|one| &one.object), &Expansion::default());
+                let connectivity = Connectivity::of(&tortie_analysis::deltas::World::of(&objects).index());
+                out.push((text, connectivity, objects));
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn ways_differ_by_what_comes_in_by_them_and_never_without_a_cause() {
+    let all = entered();
+    let ways: Vec<_> = all.iter().map(|(_, connectivity, objects)| ways_in(connectivity, objects)).collect();
+    let mut met = [0; 3];
+    for (i, (old, a, objects)) in all.iter().enumerate() {
+        for (j, (new, b, others)) in all.iter().enumerate() {
+            let difference = Difference::between(a, b).with_ways((a, objects), (b, others));
+            let text = || format!("{old}\n=====\n{new}\n{difference:#?}");
+            let changes: Vec<&Change> = difference.changes.iter().filter(|change| change.way.is_some()).collect();
+            for entry in [(Kind::Service, "web"), (Kind::Ingress, "entry")] {
+                let entry = Name::Workload(ObjectRef::namespaced(entry.0, "shop", entry.1));
+                let set = |ways: &[WayIn]| {
+                    let way = ways.iter().find(|way| way.name() == entry);
+                    way.map_or_else(|| Regions::uniform(false), |way| (*way.packets).clone())
+                };
+                let (before, after) = (set(&ways[i]), set(&ways[j]));
+                let change = changes.iter().find(|change| change.from == entry);
+                let (opened, closed) = change.map_or((Regions::uniform(false), Regions::uniform(false)), |change| {
+                    ((*change.opened).clone(), (*change.closed).clone())
+                });
+                assert_eq!(opened, after.zip(&before, |has, had| *has && !*had), "{}", text());
+                assert_eq!(closed, before.zip(&after, |had, has| *had && !*has), "{}", text());
+            }
+            for change in changes {
+                assert_eq!(change.opens(), !change.opened_by.is_empty(), "{}", text());
+                assert_eq!(change.closes(), !change.closed_by.is_empty(), "{}", text());
+                for cause in change.opened_by.iter().chain(&change.closed_by) {
+                    let is_of = |word: &str| (old.contains(word), new.contains(word));
+                    match cause {
+                        Cause::Policy { .. } => {
+                            met[0] += 1;
+                            let of = |text: &str| text.split("kind: NetworkPolicy").nth(1).map(str::to_owned);
+                            assert_ne!(of(old), of(new), "{}", text());
+                        }
+                        Cause::Object { object, fate } => {
+                            met[1] += 1;
+                            if object.kind == Kind::Ingress {
+                                assert_eq!(is_of("kind: Ingress"), (*fate == Fate::Removed, *fate == Fate::Added));
+                            }
+                        }
+                        _ => {
+                            met[2] += 1;
+                            assert_ne!(is_of("labels: {app: web}").0, is_of("labels: {app: web}").1, "{}", text());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(met.iter().all(|n| *n > 20), "{met:?}");
 }
