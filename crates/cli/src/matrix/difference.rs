@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use tortie_analysis::observation::{Answer, DecidedBy, Kernel, Observation, StepReport};
 
-use crate::terminal::{DENY, FAINT, STRONG, WARN, styled};
+use crate::terminal::{DENY, FAINT, STRONG, WARN, fitted, styled};
 
 /// More than this are counted only.
 const MOST: usize = 25;
 
 /// All that differ; probes and families of one pair that differ alike are told together. Empty when nothing does.
-pub(super) fn differences(report: &StepReport) -> String {
+pub(super) fn differences(report: &StepReport, width: usize) -> String {
     let mut groups: Vec<(&Observation, Vec<&Observation>)> = Vec::new();
     for o in report.observations.iter().filter(|o| !o.holds()) {
         let alike = |a: &Observation| {
@@ -76,7 +76,7 @@ pub(super) fn differences(report: &StepReport) -> String {
     if groups.len() > MOST {
         let _ = writeln!(out, "... and {} pairs more", groups.len() - MOST);
     }
-    out
+    fitted(&out, width)
 }
 
 /// Why no rule is named.

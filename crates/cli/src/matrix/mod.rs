@@ -49,7 +49,7 @@ pub(crate) fn step(report: &StepReport, before: Option<&StepReport>, workloads: 
             out.push_str(&format!("\n{changes}"));
         }
     }
-    let differences = difference::differences(report);
+    let differences = difference::differences(report, width);
     if !differences.is_empty() {
         out.push_str(&format!("\n{differences}"));
     }
