@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tortie_analysis::observation::StepReport;
+use tortie_analysis::rehearsal::Scene;
 use tortie_analysis::staging::Staged;
 use tortie_analysis::traps::{Trap, traps};
 use tortie_manifest::Store;
@@ -46,18 +47,17 @@ impl Report {
     }
 
     /// A step is over.
-    pub(crate) fn step(&mut self, staged: &Staged, report: &StepReport) -> io::Result<()> {
+    pub(crate) fn step(&mut self, scene: &Scene, report: &StepReport, store: &Store) -> io::Result<()> {
         self.tally.add(report);
         match self.format {
             Format::Json => {
-                let line = |o| serde_json::to_string(o).expect("an observation is plain data") + "\n";
-                print(&report.observations.iter().map(line).collect::<String>())?;
+                print(&crate::test::json(scene, report, store))?;
                 if report.lost_records > 0 {
                     say(matrix::lost_records(report.lost_records));
                 }
             }
             Format::Text => {
-                let drawn = matrix::step(report, self.before.as_ref(), &workloads(staged), self.width);
+                let drawn = matrix::step(report, self.before.as_ref(), &workloads(&scene.staged), self.width);
                 print(&format!("{drawn}\n"))?;
             }
         }

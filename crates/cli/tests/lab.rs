@@ -373,6 +373,7 @@ fn a_wrong_expectation_exits_with_1_and_names_its_cell_alone() {
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(lines.lines().count(), 4, "a line a probe and family: {lines}");
         for line in lines.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON")) {
+            assert_eq!(line["explanation"]["allowed"].is_boolean(), line["expected"] != line["engine"], "{line}");
             let keys = [
                 "case",
                 "step",

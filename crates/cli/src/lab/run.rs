@@ -58,7 +58,7 @@ fn play(means: &Means, arguments: &Run, cases: &[Arc<Case>]) -> Result<bool, Fai
     let mut report = Report::new(arguments.output, matches!(means, Means::Memory));
     for case in cases {
         report.case(case)?;
-        match means.play(case, |scene, step, _| report.step(&scene.staged, step)) {
+        match means.play(case, |scene, step, store| report.step(scene, step, store)) {
             Ok(()) => {}
             // The lab did its work: it found that the kernel does not.
             #[cfg(target_os = "linux")]

@@ -8,6 +8,8 @@ mod text;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tortie_analysis::observation::StepReport;
+use tortie_analysis::rehearsal::Scene;
 use tortie_manifest::case::{Case, Cases, open};
 use tortie_manifest::{Disk, LoadOptions, Store};
 use tortie_model::Object;
@@ -139,6 +141,16 @@ fn note_staged(cases: &[Arc<Case>]) {
     }
 }
 
+/// The probes of a step for programs, a line each; those that failed with the reason.
+pub(crate) fn json(scene: &Scene, report: &StepReport, store: &Store) -> String {
+    in_json(scene, report, store, &mut causes(scene, report, store, &[]))
+}
+
+fn in_json(scene: &Scene, report: &StepReport, store: &Store, causes: &mut [Cause]) -> String {
+    let line = |line: &Line<'_>| serde_json::to_string(line).expect("an observation is plain data") + "\n";
+    lines(scene, report, store, causes).iter().map(line).collect()
+}
+
 fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, Failure> {
     let started = Instant::now();
     let mut played = Played {
@@ -158,9 +170,7 @@ fn play(means: &Means, case: &Arc<Case>, format: TestFormat) -> Result<Played, F
         means.play(case, |scene, report, store| {
             let mut causes = causes(scene, report, store, &played.steps);
             if format == TestFormat::Json {
-                let line = |line: &Line<'_>| serde_json::to_string(line).expect("an observation is plain data") + "\n";
-                let lines = lines(scene, report, store, &mut causes);
-                terminal::print(&lines.iter().map(line).collect::<String>())?;
+                terminal::print(&in_json(scene, report, store, &mut causes))?;
             }
             played.steps.push(Step {
                 name: report.step.clone(),
