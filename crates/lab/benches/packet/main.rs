@@ -127,6 +127,11 @@ fn run(options: &Options) -> Result {
         eprintln!("{policies} policies in each direction: in force after {took:.1?}");
         variants.push(Variant::new(format!("{policies:>6} policies"), wire, &kinds)?);
     }
+    // The same policies once more, in front of themselves.
+    let mut wire = Wire::new()?;
+    wire.enforce(policies::cluster(100, 0))?;
+    wire.try_out(policies::cluster(100, 0))?;
+    variants.push(Variant::new("   100 policies, and 100 tried out".to_owned(), wire, &kinds)?);
     let mut samples = Samples::new();
     measure(&mut variants, options.rounds, &mut samples)?;
     drop(variants);

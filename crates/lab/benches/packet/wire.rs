@@ -11,7 +11,7 @@ use tortie_netlink::route::{Batch, Route, Routes, Veth};
 use tortie_netlink::{Error, Protocol, Socket};
 use tortie_node::{Change, Node, NodeOptions};
 use tortie_plan::{NodeFacts, PodInterface};
-use tortie_policy::{Delta, PodKey};
+use tortie_policy::{Delta, Index, PodKey};
 use tortie_ruleset::{Chain, CtKey, Expr, Reg, Rule, Table};
 
 use crate::Result;
@@ -171,6 +171,19 @@ impl Wire {
         })??;
         self.enforcer = Some(enforcer);
         Ok(started.elapsed())
+    }
+
+    /// Tries out a cluster's policies in front of those that are in force.
+    pub(crate) fn try_out(&mut self, deltas: Vec<Delta>) -> Result {
+        let Self { node, enforcer, .. } = self;
+        let enforcer = enforcer.as_mut().ok_or("something is in force")?;
+        node.run(|| -> Result {
+            enforcer.try_out(&Index::of(deltas), Instant::now())?;
+            while let Some(due) = enforcer.tick(Instant::now())? {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            enforcer.trial_failure().map_or(Ok(()), |error| Err(error.into()))
+        })?
     }
 
     pub(crate) fn pod(&self, role: Role) -> &Netns {
