@@ -130,7 +130,7 @@ pub(crate) struct Status {
 #[command(after_help = "\
 Examples:
   tortie lab apply -f practicals/three-namespaces/block-all-traffic-namespace.yaml
-  tortie lab apply -f new.yaml --dry-run=packets    what it would do, on real packets
+  tortie lab apply -f new.yaml --dry-run=packets    what it would do
   tortie lab flows --changed
   tortie lab apply --dry-run=off                    try nothing out any more")]
 pub(crate) struct Apply {
