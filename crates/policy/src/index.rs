@@ -88,7 +88,7 @@ pub enum Delta {
 }
 
 /// How policies are sorted within a tier.
-type PolicyKey = (Order, String);
+type PolicyKey = (Order, Arc<str>);
 
 /// The cluster as policies see it. Copies share what is the same, so that keeping one costs nothing, and what is new
 /// since then is found by [`Index::news`].

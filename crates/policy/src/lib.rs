@@ -6,7 +6,8 @@
 //!                                  ▼
 //!  pods, namespaces ──Delta──▶  Index ──stack()──▶ Stack (tiers and policies that govern one endpoint, in order)
 //!                                                    ├─ decide():  one packet        ─▶ Outcome   ┐ verdict.rs adds both
-//!                                                    └─ resolve(): every packet at once ─▶ Regions ┘ directions and the trace
+//!                                                    ├─ resolve(): every packet at once ─▶ Regions ┘ directions and the trace
+//!                                                    └─ prepare(): the same for many packets, by an index of the rules
 //! ```
 //!
 //! Every policy API becomes the one rule form of `rule.rs`: tiers with an order and an end action, policies with an
@@ -21,6 +22,8 @@ mod nearest;
 mod networkpolicy;
 mod own;
 mod ports;
+mod prepared;
+mod profiles;
 mod references;
 mod regions;
 mod rule;
@@ -28,6 +31,7 @@ mod side;
 mod stack;
 mod sweep;
 mod verdict;
+mod walk;
 
 pub use calico::{calico_policy, calico_tier};
 pub use clusterpolicy::cluster_policy;
@@ -36,6 +40,8 @@ pub use index::{Delta, Index, News, PodKey};
 pub use nearest::{NearMiss, PeerMiss, PortMiss, UnmetTerm};
 pub use networkpolicy::{NETWORK_POLICY_ORDER, fail_closed, network_policy};
 pub use ports::{Asked, EPHEMERAL_PORT, NamedPort, NamedPorts, Names};
+pub use prepared::Prepared;
+pub use profiles::Profiles;
 pub use regions::{Regions, Scope};
 pub use rule::{
     ADMIN_TIER, Action, BASELINE_TIER, BlockSource, DEFAULT_TIER, Detail, EndAction, EndpointSelector, NamespaceMatch,

@@ -79,8 +79,8 @@ impl Policy {
     }
 
     /// The string that breaks ties between equal orders.
-    pub(crate) fn tie_break(&self) -> String {
-        format!("{}/{}/{}", self.object.name, self.object.namespace_str(), calico_kind(self.object.kind))
+    pub(crate) fn tie_break(&self) -> Arc<str> {
+        format!("{}/{}/{}", self.object.name, self.object.namespace_str(), calico_kind(self.object.kind)).into()
     }
 }
 

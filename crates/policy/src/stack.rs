@@ -9,9 +9,10 @@ use tortie_model::{Direction, ObjectRef};
 
 use crate::ports::{Asked, EPHEMERAL_PORT, Names};
 use crate::regions::Regions;
-use crate::rule::{Action, EndAction, Policy, Rule};
+use crate::rule::{EndAction, Policy, Rule};
 use crate::side::Side;
 use crate::sweep;
+use crate::walk::walk;
 
 /// Whether a packet passes in a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,6 +120,15 @@ impl Stack {
         rules.enumerate().map(|(i, r)| (Position(u32::try_from(i).expect("fewer than 2^32 rules")), r))
     }
 
+    /// For each tier: the position after its last rule, and what its end does.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (Position, EndAction)> {
+        let mut rules = 0;
+        self.tiers.iter().map(move |tier| {
+            rules += tier.policies.iter().map(|p| self.rules_of(p).len()).sum::<usize>();
+            (Position(u32::try_from(rules).expect("fewer than 2^32 rules")), tier.end)
+        })
+    }
+
     /// The rule at a position, by name.
     #[must_use]
     pub fn rule_ref(&self, position: Position) -> Option<RuleRef> {
@@ -157,39 +167,15 @@ impl Stack {
     #[must_use]
     pub fn decide(&self, peer: &Side, asked: impl Into<Asked>, names: Names<'_>) -> Outcome {
         let asked = asked.into();
-        let mut passed = Vec::new();
-        let mut position = 0;
-        for (t, tier) in self.tiers.iter().enumerate() {
-            let mut rules = tier.policies.iter().flat_map(|p| self.rules_of(p));
-            let passed_on = loop {
-                let Some(rule) = rules.next() else {
-                    break tier.end == EndAction::Pass;
-                };
-                let here = Position(position);
-                position += 1;
-                if !(rule.admits(asked, names) && rule.peers.matches(peer)) {
-                    continue;
+        let mut rules = self.rules().peekable();
+        walk(self.ends(), |from, end| {
+            loop {
+                let (here, rule) = rules.next_if(|(here, _)| *here < end)?;
+                if here >= from && rule.admits(asked, names) && rule.peers.matches(peer) {
+                    return Some((here, rule.action));
                 }
-                match rule.action {
-                    Action::Allow => {
-                        return Outcome { verdict: Verdict::Allow, by: By::Rule(here), passed };
-                    }
-                    Action::Deny => {
-                        return Outcome { verdict: Verdict::Deny, by: By::Rule(here), passed };
-                    }
-                    Action::Log => passed.push(here),
-                    Action::Pass => {
-                        passed.push(here);
-                        position += u32::try_from(rules.count()).expect("fewer than 2^32 rules");
-                        break true;
-                    }
-                }
-            };
-            if !passed_on {
-                return Outcome { verdict: Verdict::Deny, by: By::EndOfTier(t), passed };
             }
-        }
-        Outcome { verdict: Verdict::Allow, by: By::Profile, passed }
+        })
     }
 
     /// Whether a pod's connection to itself by way of a Service passes although this denies it: a NetworkPolicy "cannot

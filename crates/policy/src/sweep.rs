@@ -8,8 +8,9 @@ use tortie_model::IpProtocol;
 
 use crate::ports::Names;
 use crate::regions::Regions;
-use crate::rule::{Action, EndAction, Ports, Rule};
-use crate::stack::{By, Outcome, Position, Stack, Verdict};
+use crate::rule::{EndAction, Ports, Rule};
+use crate::stack::{Outcome, Position, Stack};
+use crate::walk::walk;
 
 /// Decides all packets from a port, given the rules whose peers match (sorted).
 pub(crate) fn resolve(stack: &Stack, source_port: u16, matched: &[Position], names: Names<'_>) -> Regions<Outcome> {
@@ -48,18 +49,12 @@ pub(crate) fn resolve(stack: &Stack, source_port: u16, matched: &[Position], nam
 pub(crate) struct Numbered<'a> {
     rules: Vec<&'a Rule>,
     /// For each tier: the position after its last rule, and what its end does.
-    ends: Vec<(u32, EndAction)>,
+    ends: Vec<(Position, EndAction)>,
 }
 
 impl<'a> Numbered<'a> {
     pub(crate) fn new(stack: &'a Stack) -> Self {
-        let mut rules = Vec::new();
-        let mut ends = Vec::with_capacity(stack.tiers().len());
-        for tier in stack.tiers() {
-            rules.extend(tier.policies.iter().flat_map(|p| stack.rules_of(p)));
-            ends.push((u32::try_from(rules.len()).expect("fewer than 2^32 rules"), tier.end));
-        }
-        Self { rules, ends }
+        Self { rules: stack.rules().map(|(_, rule)| rule).collect(), ends: stack.ends().collect() }
     }
 
     pub(crate) fn get(&self, position: Position) -> &'a Rule {
@@ -68,32 +63,10 @@ impl<'a> Numbered<'a> {
 
     /// What the rules that match a packet decide together.
     fn walk(&self, open: &BTreeSet<Position>) -> Outcome {
-        let mut passed = Vec::new();
-        let mut from = 0;
-        for (t, (end, at_end)) in self.ends.iter().enumerate() {
-            let mut passed_on = *at_end == EndAction::Pass;
-            for position in open.range(Position(from)..Position(*end)) {
-                match self.get(*position).action {
-                    Action::Allow => {
-                        return Outcome { verdict: Verdict::Allow, by: By::Rule(*position), passed };
-                    }
-                    Action::Deny => {
-                        return Outcome { verdict: Verdict::Deny, by: By::Rule(*position), passed };
-                    }
-                    Action::Log => passed.push(*position),
-                    Action::Pass => {
-                        passed.push(*position);
-                        passed_on = true;
-                        break;
-                    }
-                }
-            }
-            if !passed_on {
-                return Outcome { verdict: Verdict::Deny, by: By::EndOfTier(t), passed };
-            }
-            from = *end;
-        }
-        Outcome { verdict: Verdict::Allow, by: By::Profile, passed }
+        walk(self.ends.iter().copied(), |from, end| {
+            let next = *open.range(from..end).next()?;
+            Some((next, self.get(next).action))
+        })
     }
 }
 

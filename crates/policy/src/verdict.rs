@@ -119,7 +119,7 @@ impl PairVerdict {
 }
 
 impl Index {
-    fn shortcut(from: &Side, to: &Side) -> Option<Shortcut> {
+    pub(crate) fn shortcut(from: &Side, to: &Side) -> Option<Shortcut> {
         let local = |node: &tortie_model::Node, pod: &tortie_model::Pod| pod.node.as_ref() == Some(&node.meta.name);
         if from.is_same_pod(to) {
             Some(Shortcut::Loopback)

@@ -5,6 +5,7 @@ mod apis;
 mod deltas;
 mod hosts;
 mod nearest;
+mod prepared;
 mod reference;
 mod sequence;
 mod stack;
