@@ -1,9 +1,7 @@
 //! What would become of recorded connections.
 
-use std::collections::BTreeMap;
-
 use tortie_model::{Family, IpProtocol};
-use tortie_policy::{FlowVerdict, Side};
+use tortie_policy::{FlowVerdict, Profiles, Side};
 
 use crate::record::{Flow, Recording, Seen};
 use crate::resolve::{End, Population, Unresolved};
@@ -57,6 +55,8 @@ pub struct Judged {
 #[must_use]
 pub fn judge(recording: &Recording, old: Option<&Population>, new: &Population) -> Judged {
     let mut out = Judged::default();
+    let mut profiles = Profiles::new(new.index());
+    let mut old = old.map(|old| (old, Profiles::new(old.index())));
     for (flow, seen) in &recording.flows {
         let ends = new.resolve(&flow.from).and_then(|from| Ok((from, new.resolve(&flow.to)?)));
         let (from, to) = match ends {
@@ -67,13 +67,19 @@ pub fn judge(recording: &Recording, old: Option<&Population>, new: &Population) 
             }
         };
         let recorded = seen.allowed() > 0;
-        let before = old.and_then(|old| before(old, flow, recorded));
-        out.at_odds += usize::from(before.as_ref().is_some_and(|verdict| verdict.is_allowed() != recorded));
-        let was_allowed = before.as_ref().map_or(recorded, FlowVerdict::is_allowed);
-        let verdicts = new.sides(&from, &to, family(flow)).into_iter().map(|(a, b)| verdict(new, &a, &b, flow));
-        match verdicts.into_iter().find(|verdict| verdict.is_allowed() != was_allowed) {
-            Some(after) => {
+        let before = old.as_mut().and_then(|(old, profiles)| before(old, profiles, flow, recorded));
+        let was_allowed = before.as_ref().map_or(recorded, |before| before.is_allowed);
+        out.at_odds += usize::from(was_allowed != recorded);
+        let mut sides = new.sides(&from, &to, family(flow)).into_iter();
+        match sides.find(|(a, b)| profiles.allow(a, b, flow.traffic) != was_allowed) {
+            Some((a, b)) => {
                 let turn = if was_allowed { Turn::Denied } else { Turn::Allowed };
+                let after = new.index().verdict(&a, &b, flow.traffic);
+                let told = |before: Before| {
+                    let (old, _) = old.as_ref()?;
+                    Some(old.index().verdict(&before.from, &before.to, flow.traffic))
+                };
+                let before = before.and_then(told);
                 let (flow, line, count) = (flow.clone(), seen.line, count(seen, recorded));
                 out.turned.push(Turned { flow, line, count, turn, from, to, before, after });
             }
@@ -87,19 +93,26 @@ fn count(seen: &Seen, recorded: bool) -> u64 {
     if recorded { seen.allowed() } else { seen.denied() }
 }
 
-/// What the old manifests say: allowed when any pair of pods is as recorded.
-fn before(old: &Population, flow: &Flow, recorded: bool) -> Option<FlowVerdict> {
-    let (from, to) = (old.resolve(&flow.from).ok()?, old.resolve(&flow.to).ok()?);
-    let mut verdicts: BTreeMap<bool, FlowVerdict> = BTreeMap::new();
-    for (a, b) in old.sides(&from, &to, family(flow)) {
-        let verdict = verdict(old, &a, &b, flow);
-        verdicts.entry(verdict.is_allowed()).or_insert(verdict);
-    }
-    verdicts.remove(&recorded).or_else(|| verdicts.into_values().next())
+/// What the old manifests say of a flow, and between whom.
+struct Before {
+    is_allowed: bool,
+    from: Side,
+    to: Side,
 }
 
-pub(crate) fn verdict(population: &Population, from: &Side, to: &Side, flow: &Flow) -> FlowVerdict {
-    population.index().verdict(from, to, flow.traffic)
+/// What the old manifests say: allowed when any pair of pods is as recorded.
+fn before(old: &Population, profiles: &mut Profiles<'_>, flow: &Flow, recorded: bool) -> Option<Before> {
+    let (from, to) = (old.resolve(&flow.from).ok()?, old.resolve(&flow.to).ok()?);
+    let mut other = None;
+    for (from, to) in old.sides(&from, &to, family(flow)) {
+        let is_allowed = profiles.allow(&from, &to, flow.traffic);
+        let before = Before { is_allowed, from, to };
+        if is_allowed == recorded {
+            return Some(before);
+        }
+        other.get_or_insert(before);
+    }
+    other
 }
 
 /// The family in which a connection was recorded, when an address or its protocol tells.

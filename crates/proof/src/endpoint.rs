@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use tortie_model::{ContainerPort, Direction, Labels, Pod};
 use tortie_plan::{PodInterface, Problem};
-use tortie_policy::{Asked, Names, Outcome, Peer, Policy, Position, Regions, Side, Stack, Verdict};
+use tortie_policy::{Asked, Names, Outcome, Peer, Policy, Position, Prepared, Regions, Side, Stack, Verdict};
 use tortie_ruleset::lift::Cuts;
 use tortie_ruleset::machine::Interface;
 
@@ -98,10 +99,14 @@ impl Endpoints {
     pub(crate) fn halves(&self, claim: &Claim<'_>, peers: &[IpAddr]) -> Halves {
         let mut halves = Halves { answers: Vec::new(), rows: BTreeMap::new() };
         let mut known: HashMap<Said, usize> = HashMap::new();
+        let mut profiles: HashMap<(Direction, Vec<usize>), (usize, Rc<Prepared>)> = HashMap::new();
         for (n, endpoint) in self.all.iter().enumerate() {
             for (at, direction) in Direction::BOTH.into_iter().enumerate() {
                 let stack = &endpoint.stacks[at];
-                let policies: Vec<_> = stack.policies().map(|p: &Arc<Policy>| Arc::as_ptr(p).addr()).collect();
+                let policies = stack.policies().map(|p: &Arc<Policy>| Arc::as_ptr(p).addr()).collect();
+                let next = profiles.len();
+                let profile = profiles.entry((direction, policies));
+                let (profile, prepared) = profile.or_insert_with(|| (next, Rc::new(stack.clone().prepare()))).clone();
                 let mut answer = |peer: &IpAddr| {
                     let side = claim.index.address_side(*peer);
                     if stack.is_empty() {
@@ -117,8 +122,8 @@ impl Endpoints {
                         Direction::Egress => [Some(&endpoint.pod), side.pod()],
                     };
                     let ports = ends.map(|end| end.map_or_else(Vec::new, |pod| pod.ports.clone()));
-                    let matched = stack.matched(&side);
-                    let key = Said { direction, policies: policies.clone(), ports, matched, itself };
+                    let matched = prepared.matched(&side);
+                    let key = Said { profile, ports, matched, itself };
                     let next = halves.answers.len();
                     let id = *known.entry(key).or_insert_with_key(|key| {
                         let [source, destination] = ends.map(|end| end.map(|pod| &**pod));
@@ -161,8 +166,8 @@ impl Traits {
 /// What an answer is a function of.
 #[derive(PartialEq, Eq, Hash)]
 struct Said {
-    direction: Direction,
-    policies: Vec<usize>,
+    /// What governs the endpoint, by number.
+    profile: usize,
     ports: [Vec<ContainerPort>; 2],
     matched: Vec<Position>,
     /// Whether the peer is the endpoint.

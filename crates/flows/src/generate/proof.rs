@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tortie_connectivity::packets;
 use tortie_model::{Direction, Family};
-use tortie_policy::{Delta, Index, Names, Policy, Position, Regions, Side, Stack, Verdict};
+use tortie_policy::{Delta, Index, Names, Policy, Position, Prepared, Regions, Side, Verdict};
 
 use super::Options;
 use super::needs::{Needs, Peer};
@@ -62,15 +62,14 @@ pub(crate) fn prove(
     for i in governed {
         let pods: Vec<_> = parties.all[*i].pods.iter().filter_map(|key| index.pod(key)).collect();
         for direction in options.directions() {
-            let mut known: Option<Stack> = None;
+            let mut known: Option<Prepared> = None;
             for pod in &pods {
                 let stack = index.stack(pod, direction);
                 // Pods of a party are governed alike; where one is not, it is looked at by itself.
-                if known.as_ref() == Some(&stack) {
+                if known.as_ref().is_some_and(|known| *known.stack() == stack) {
                     continue;
                 }
-                against_all(*i, pod, &stack, &ends, needs)?;
-                known = Some(stack);
+                against_all(*i, pod, known.insert(stack.prepare()), &ends, needs)?;
             }
         }
     }
@@ -92,13 +91,14 @@ pub(crate) fn prove(
 fn against_all(
     party: usize,
     pod: &tortie_model::Pod,
-    stack: &Stack,
+    prepared: &Prepared,
     ends: &[(Peer, Side)],
     needs: &Needs,
 ) -> Result<(), Witness> {
+    let stack = prepared.stack();
     let mut resolved: HashMap<Vec<Position>, Regions<bool>> = HashMap::new();
     for (peer, side) in ends {
-        let matched = stack.matched(side);
+        let matched = prepared.matched(side);
         let allowed = resolved.entry(matched).or_insert_with_key(|matched| {
             stack.resolve(matched, Names::NONE).map(|outcome| outcome.verdict == Verdict::Allow)
         });
