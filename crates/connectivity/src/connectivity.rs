@@ -32,7 +32,12 @@ pub struct Connectivity {
     /// What governs each class, by direction: a half by number.
     governed: ByDirection<Vec<Option<u32>>>,
     pool: Mutex<Pool>,
+    /// What each half lets through from some classes. Rows of one class are asked for close to each other.
+    arriving: Mutex<HashMap<u32, Arc<[SetId]>>>,
 }
+
+/// Classes of which it is kept what halves let through from them.
+const KEPT: usize = 64;
 
 /// What some pods can send to some, and every pod to every.
 pub(crate) type SomeAndEvery = (Arc<Regions<bool>>, Arc<Regions<bool>>);
@@ -148,16 +153,13 @@ impl Connectivity {
         let mut pool = self.pool();
         let mut row = vec![SetId::NONE; self.subjects.len()];
         let mut egress = vec![SetId::ALL; self.sides.len()];
-        let mut ingress = vec![SetId::ALL; self.halves.len()];
         let sender = &self.subjects[from];
         for (group, end) in sender.ends() {
             match self.governed.egress[end.class as usize] {
                 Some(half) => self.halves[half as usize].fill(&mut egress),
                 None => egress.fill(SetId::ALL),
             }
-            for (set, half) in ingress.iter_mut().zip(&self.halves) {
-                *set = half.get(end.class);
-            }
+            let ingress = self.arriving(end.class);
             // Many receivers are of one class.
             let mut cells = vec![None; self.sides.len()];
             for (to, set) in self.subjects.iter().zip(&mut row) {
@@ -178,6 +180,20 @@ impl Connectivity {
             }
         }
         row.into_iter().map(|set| pool.set(set).clone()).collect()
+    }
+
+    /// What each half lets through from a class.
+    fn arriving(&self, class: u32) -> Arc<[SetId]> {
+        let mut kept = self.arriving.lock().expect("nobody panics while holding it");
+        if let Some(known) = kept.get(&class) {
+            return known.clone();
+        }
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        let sets: Arc<[SetId]> = self.halves.iter().map(|half| half.get(class)).collect();
+        kept.insert(class, sets.clone());
+        sets
     }
 
     /// What governs a packet from an end of one class to an end of another in a direction: the egress policies of the
@@ -401,6 +417,7 @@ impl<'p> Builder<'p> {
             halves,
             governed,
             pool: Mutex::new(pool),
+            arriving: Mutex::default(),
         };
         out.put_strangers_together();
         out
