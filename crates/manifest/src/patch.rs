@@ -217,7 +217,9 @@ struct Site<'d> {
 impl<'d> Site<'d> {
     fn of(document: &'d Document) -> Self {
         let text = document.file().text();
-        Self { document, text, newline: if text.contains("\r\n") { "\r\n" } else { "\n" } }
+        // A file may hold many documents; this one is asked often.
+        let is_long = text.get(document.range()).is_some_and(|own| own.contains("\r\n"));
+        Self { document, text, newline: if is_long { "\r\n" } else { "\n" } }
     }
 
     fn find(&self, pointer: &str) -> (&'d SpanTree, bool) {

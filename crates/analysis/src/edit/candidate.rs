@@ -1,12 +1,14 @@
 //! Changes that could let a flow through in one direction.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tortie_manifest::patch::{TextEdit, Written};
 use tortie_model::{Direction, Kind, Labels, Object, ObjectRef, Operator, Requirement};
 use tortie_policy::{Half, NamedPorts, PeerMiss, Policy, RuleRef};
 
+use super::opening::PolicyChange;
 use super::peer::{own_labels, peer, port, selector};
 use super::{Asked, Change};
 
@@ -20,7 +22,14 @@ pub(crate) struct Candidate {
     /// A new file instead: name and text.
     pub(crate) file: Option<(String, String)>,
     /// The object as it is read where nothing else changes it.
-    pub(crate) reread: OnceCell<Option<Object>>,
+    pub(crate) reread: OnceCell<Option<Reread>>,
+}
+
+/// An object as its changed text says.
+#[derive(Clone, Debug)]
+pub(crate) enum Reread {
+    Policy(Rc<PolicyChange>),
+    Other(Rc<Object>),
 }
 
 /// Rules of one sort, and policies, that are tried at most.

@@ -14,6 +14,7 @@ pub use opening::{Example, Opening};
 pub use patch::Patch;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tortie_manifest::patch::{TextEdit, reread};
@@ -24,8 +25,8 @@ use tortie_policy::{
 };
 
 use crate::view::View;
-use candidate::{Candidate, candidates};
-use opening::{Changed, Measure};
+use candidate::{Candidate, Reread, candidates};
+use opening::{Before, Changed, Measure, PolicyChange};
 pub use population::Population;
 
 /// What is changed.
@@ -90,7 +91,7 @@ pub fn minimal(
     to: &Side,
     traffic: Traffic,
 ) -> Result<Edit, NoEdit> {
-    let flow = Asked { view, population, from, to, traffic };
+    let flow = Asked { view, population, from, to, traffic, passed: Before::default() };
     let verdict = view.index.verdict(from, to, traffic);
     let mut halves = Vec::new();
     for direction in Direction::BOTH {
@@ -142,7 +143,7 @@ pub fn trivial(
     to: &Side,
     traffic: Traffic,
 ) -> Result<Edit, NoEdit> {
-    let flow = Asked { view, population, from, to, traffic };
+    let flow = Asked { view, population, from, to, traffic, passed: Before::default() };
     let verdict = view.index.verdict(from, to, traffic);
     let denied = Direction::BOTH.into_iter().filter(|d| !verdict.half(*d).is_allowed());
     let chosen: Option<Vec<Candidate>> = denied.map(|d| candidate::policy(&flow, d)).collect();
@@ -180,6 +181,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) from: &'a Side,
     pub(crate) to: &'a Side,
     pub(crate) traffic: Traffic,
+    /// What passes as it is, of the pairs that were looked at.
+    passed: Before,
 }
 
 impl Asked<'_> {
@@ -200,7 +203,8 @@ impl Asked<'_> {
             return;
         }
         let limit = best.as_ref().map(|((closed, outside, pairs, ..), _)| (*closed, *outside, *pairs));
-        let measure = Measure { before: self.view.index, after: &after, asked: [self.from, self.to], limit };
+        let (before, passed, asked) = (self.view.index, &self.passed, [self.from, self.to]);
+        let measure = Measure { before, passed, after: &after, asked, limit };
         let Some(opening) = measure.opening(self.population, &changed) else { return };
         let lines = chosen.iter().map(|c| c.lines()).sum();
         let Opening { closed, outside, pairs, width, latent, .. } = opening;
@@ -244,7 +248,7 @@ impl Asked<'_> {
     }
 
     /// An object as its changed text says, or that of its new file.
-    fn read(&self, object: &ObjectRef, candidates: &[&Candidate]) -> Option<Object> {
+    fn read(&self, object: &ObjectRef, candidates: &[&Candidate]) -> Option<Reread> {
         let loaded = match candidates.iter().find_map(|c| c.file.as_ref()) {
             Some((name, text)) => {
                 let files = Memory::new([(name.as_str(), text.as_str())]);
@@ -259,20 +263,29 @@ impl Asked<'_> {
         if loaded.has_untrusted_object() {
             return None;
         }
-        loaded.objects.into_iter().map(|o| o.object).find(|o| o.reference() == *object)
+        let reread = loaded.objects.into_iter().map(|o| o.object).find(|o| o.reference() == *object)?;
+        Some(match reread {
+            Object::NetworkPolicy(policy) => {
+                let old = self.view.index.policy(object).cloned();
+                Reread::Policy(Rc::new(PolicyChange::new(old, Arc::new(network_policy(&policy)))))
+            }
+            other => Reread::Other(Rc::new(other)),
+        })
     }
 
     /// Applies an object as it is written now. Of labels it takes those that were written: a case may have changed
     /// others after it was read.
-    fn take(&self, object: Object, written: &[&str], after: &mut Index, changed: &mut Changed) -> Option<()> {
-        let reference = object.reference();
-        match object {
-            Object::NetworkPolicy(policy) => {
-                let policy = network_policy(&policy);
-                let old = self.view.index.policy(&reference).cloned();
-                changed.policies.push((old, Arc::new(policy.clone())));
-                after.apply(Delta::Policy(Box::new(policy)));
+    fn take(&self, reread: Reread, written: &[&str], after: &mut Index, changed: &mut Changed) -> Option<()> {
+        let object = match reread {
+            Reread::Policy(change) => {
+                after.apply(Delta::Policy(Box::new((**change.policy()).clone())));
+                changed.policies.push(change);
+                return Some(());
             }
+            Reread::Other(object) => object,
+        };
+        let reference = object.reference();
+        match &*object {
             Object::Namespace(namespace) => {
                 let now = self.view.index.namespace(namespace.name())?;
                 let labels = with(now.labels().clone(), namespace.labels(), written);
@@ -281,11 +294,11 @@ impl Asked<'_> {
             }
             Object::Pod(_) | Object::Workload(_) => {
                 // Pods keep what they are but for the labels that came to what they are made of.
-                let labels = match &object {
+                let labels = match &*object {
                     Object::Workload(workload) => &workload.template.labels,
                     _ => object.labels(),
                 };
-                let is_its = |pod: &&Arc<tortie_model::Pod>| match &object {
+                let is_its = |pod: &&Arc<tortie_model::Pod>| match &*object {
                     Object::Pod(own) => PodKey::of(own) == PodKey::of(pod),
                     _ => pod.owner.as_ref() == Some(&reference),
                 };

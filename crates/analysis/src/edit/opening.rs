@@ -1,7 +1,10 @@
 //! What a change opens besides the flow that it is made for.
 
-use std::collections::{BTreeSet, HashSet};
+use std::borrow::Borrow;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tortie_model::{Direction, Family, Pod};
@@ -43,15 +46,80 @@ const EXAMPLES: usize = 3;
 /// What a change touches.
 #[derive(Default)]
 pub(crate) struct Changed {
-    /// Policies as they were and as they are.
-    pub(crate) policies: Vec<(Option<Arc<Policy>>, Arc<Policy>)>,
+    /// Policies.
+    pub(crate) policies: Vec<Rc<PolicyChange>>,
     /// Pods whose labels, or whose namespace's labels, are others.
     pub(crate) pods: BTreeSet<PodKey>,
 }
 
+/// A policy as it was and as it is.
+#[derive(Debug)]
+pub(crate) struct PolicyChange {
+    old: Option<Arc<Policy>>,
+    new: Arc<Policy>,
+    /// The places of the rules that came, by direction.
+    came: [Vec<usize>; 2],
+    /// The classes that the rules speak of that came, by direction: looked up once, however often the change is tried
+    /// with others.
+    meant: [OnceCell<Vec<usize>>; 2],
+}
+
+impl PolicyChange {
+    pub(crate) fn new(old: Option<Arc<Policy>>, new: Arc<Policy>) -> Self {
+        let came = Direction::BOTH.map(|direction| {
+            let before = old.as_ref().and_then(|old| old.rules(direction)).unwrap_or_default();
+            let rules = new.rules(direction).into_iter().flatten().enumerate();
+            rules.filter(|(_, rule)| !before.contains(rule)).map(|(n, _)| n).collect()
+        });
+        Self { old, new, came, meant: [const { OnceCell::new() }; 2] }
+    }
+
+    /// The policy as it is.
+    pub(crate) const fn policy(&self) -> &Arc<Policy> {
+        &self.new
+    }
+
+    /// Whether it governs a direction that it left alone: whom it governs is isolated.
+    fn isolates(&self, direction: Direction) -> bool {
+        let governs = |policy: &Policy| policy.rules(direction).is_some();
+        governs(&self.new) && !self.old.as_deref().is_some_and(governs)
+    }
+
+    /// The rules that came.
+    fn came(&self, direction: Direction) -> impl Iterator<Item = &Rule> {
+        let rules = self.new.rules(direction).unwrap_or_default();
+        self.came[at(direction)].iter().map(|n| &rules[*n])
+    }
+
+    /// Whether a rule that came speaks of one of these ends.
+    fn means(&self, direction: Direction, mut sides: impl Iterator<Item = impl Borrow<Side>>) -> bool {
+        sides.any(|side| self.came(direction).any(|rule| rule.peers.matches(side.borrow())))
+    }
+
+    /// The classes that the rules speak of that came.
+    fn meant(&self, direction: Direction, population: &Population) -> &[usize] {
+        self.meant[at(direction)].get_or_init(|| {
+            let all = population.classes.iter().enumerate();
+            all.filter(|(_, class)| self.means(direction, class.sides())).map(|(n, _)| n).collect()
+        })
+    }
+}
+
+/// The place of a direction in [`Direction::BOTH`].
+fn at(direction: Direction) -> usize {
+    usize::from(direction == Direction::BOTH[1])
+}
+
+/// What passes egress and ingress between two ends, in a family; `None` where an end has no address of it.
+type Passing = Option<Regions<[bool; 2]>>;
+
+/// What passed before a change, kept for the next one.
+pub(crate) type Before = RefCell<HashMap<(End, End, Family), Rc<Passing>>>;
+
 /// Two states of a cluster.
 pub(crate) struct Measure<'a> {
     pub(crate) before: &'a Index,
+    pub(crate) passed: &'a Before,
     pub(crate) after: &'a Index,
     /// The ends of the flow that the change is made for.
     pub(crate) asked: [&'a Side; 2],
@@ -61,7 +129,7 @@ pub(crate) struct Measure<'a> {
 
 /// An end: a class of pods, or an address outside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum End {
+pub(crate) enum End {
     Class(usize),
     Outside(IpAddr),
 }
@@ -70,38 +138,47 @@ impl Measure<'_> {
     /// What a change opens; `None` when it is more than the limit.
     pub(crate) fn opening(&self, population: &Population, changed: &Changed) -> Option<Opening> {
         let population = &*population.apart(self.before, &changed.pods);
-        let mut tally = Tally { measure: self, population, seen: HashSet::new(), found: Opening::default() };
-        let others: Vec<End> = (0..population.classes.len()).map(End::Class).collect();
+        // Pods of which labels change are in classes of their own, that have other numbers the next time.
+        let passed = changed.pods.is_empty().then_some(self.passed);
+        let mut tally = Tally { measure: self, population, passed, seen: HashSet::new(), found: Opening::default() };
         let outside = self.outside(changed);
         let everywhere: Vec<usize> = (0..population.classes.len()).collect();
-        let all = || others.iter().chain(&outside).copied();
+        let all = || everywhere.iter().copied().map(End::Class).chain(outside.iter().copied());
         for class in changed.pods.iter().filter_map(|key| population.class_of(key)).collect::<BTreeSet<_>>() {
             for other in all() {
                 tally.pair(End::Class(class), other)?;
                 tally.pair(other, End::Class(class))?;
             }
         }
-        for (old, new) in &changed.policies {
+        for change in &changed.policies {
+            let new = &change.new;
             for direction in Direction::BOTH {
-                let Some(difference) = Difference::of(old.as_deref(), new, direction) else { continue };
+                if !change.isolates(direction) && change.came(direction).next().is_none() {
+                    continue;
+                }
                 let here = match &new.object.namespace {
                     Some(namespace) => population.within(namespace),
                     None => &everywhere,
                 };
                 for class in here.iter().copied() {
                     let pod = &*population.classes[class].pod;
-                    if !self.governs(old.as_deref(), pod) && !self.governs(Some(new), pod) {
+                    if !self.governs(change.old.as_deref(), pod) && !self.governs(Some(new), pod) {
                         continue;
                     }
-                    let difference = difference.to_who_is_isolated(self.before, pod, new, direction);
-                    for other in all() {
-                        if !self.concerns(&difference, other, population, changed) {
-                            continue;
-                        }
-                        match direction {
-                            Direction::Egress => tally.pair(End::Class(class), other)?,
-                            Direction::Ingress => tally.pair(other, End::Class(class))?,
-                        }
+                    let mut pair = |other| match direction {
+                        Direction::Egress => tally.pair(End::Class(class), other),
+                        Direction::Ingress => tally.pair(other, End::Class(class)),
+                    };
+                    if change.isolates(direction) && !self.is_isolated(pod, new, direction) {
+                        all().try_for_each(&mut pair)?;
+                    } else if changed.pods.is_empty() {
+                        let meant = change.meant(direction, population).iter().copied().map(End::Class);
+                        let outside =
+                            outside.iter().copied().filter(|end| self.is_meant(change, direction, *end, population));
+                        meant.chain(outside).try_for_each(&mut pair)?;
+                    } else {
+                        let mut meant = all().filter(|end| self.is_meant(change, direction, *end, population));
+                        meant.try_for_each(&mut pair)?;
                     }
                 }
             }
@@ -114,22 +191,22 @@ impl Measure<'_> {
         policy.zip(namespace).is_some_and(|(policy, namespace)| policy.subject.selects(pod, namespace))
     }
 
-    fn concerns(&self, difference: &Difference<'_>, other: End, population: &Population, changed: &Changed) -> bool {
-        let Difference::Rules(rules) = difference else { return true };
-        if let End::Class(class) = other
-            && changed.pods.is_empty()
-        {
-            let mut sides = population.classes[class].sides.iter().flatten();
-            return sides.any(|side| rules.iter().any(|rule| rule.peers.matches(side)));
-        }
-        let mut sides = Family::ALL.into_iter().filter_map(|family| side(self.after, other, population, family));
-        sides.any(|side| rules.iter().any(|rule| rule.peers.matches(&side)))
+    /// Whether another policy of the tier governs a pod already: one more adds its rules alone.
+    fn is_isolated(&self, pod: &Pod, new: &Policy, direction: Direction) -> bool {
+        self.before.stack(pod, direction).tiers().iter().any(|tier| tier.name == new.tier)
+    }
+
+    /// Whether a rule that came speaks of an end, as it is afterwards.
+    fn is_meant(&self, change: &PolicyChange, direction: Direction, end: End, population: &Population) -> bool {
+        let sides = Family::ALL.into_iter().filter_map(|family| side(self.after, end, population, family));
+        change.means(direction, sides)
     }
 
     /// Addresses that stand for the world outside: one of nobody, and one of each block of the policies.
     fn outside(&self, changed: &Changed) -> Vec<End> {
         let anywhere = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().expect("an address"));
-        let rules = changed.policies.iter().flat_map(|(_, p)| p.ingress.iter().chain(&p.egress).flatten());
+        let rules = changed.policies.iter().map(|change| &change.new);
+        let rules = rules.flat_map(|p| p.ingress.iter().chain(&p.egress).flatten());
         let peers = rules.filter_map(|r| match &r.peers {
             Peers::Any => None,
             Peers::OneOf(peers) => Some(peers),
@@ -145,35 +222,6 @@ impl Measure<'_> {
     }
 }
 
-/// In what the rules of a direction differ.
-#[derive(Clone)]
-enum Difference<'p> {
-    /// The policy is new: it isolates.
-    All,
-    /// These rules came.
-    Rules(Vec<&'p Rule>),
-}
-
-impl<'p> Difference<'p> {
-    fn of(old: Option<&Policy>, new: &'p Policy, direction: Direction) -> Option<Self> {
-        let rules = new.rules(direction)?;
-        let Some(before) = old.and_then(|old| old.rules(direction)) else { return Some(Self::All) };
-        let came: Vec<&Rule> = rules.iter().filter(|rule| !before.contains(rule)).collect();
-        (!came.is_empty()).then_some(Self::Rules(came))
-    }
-
-    /// The difference for a pod: where another policy of the tier governs it already, one more adds its rules alone.
-    fn to_who_is_isolated(&self, before: &Index, pod: &Pod, new: &'p Policy, direction: Direction) -> Self {
-        let stack = || before.stack(pod, direction);
-        match (self, new.rules(direction)) {
-            (Self::All, Some(rules)) if stack().tiers().iter().any(|tier| tier.name == new.tier) => {
-                Self::Rules(rules.iter().collect())
-            }
-            _ => self.clone(),
-        }
-    }
-}
-
 /// An end in a state of the cluster; `None` when it has no address of the family.
 fn side(index: &Index, end: End, population: &Population, family: Family) -> Option<Side> {
     match end {
@@ -185,6 +233,7 @@ fn side(index: &Index, end: End, population: &Population, family: Family) -> Opt
 struct Tally<'m> {
     measure: &'m Measure<'m>,
     population: &'m Population,
+    passed: Option<&'m Before>,
     seen: HashSet<(End, End)>,
     found: Opening,
 }
@@ -203,21 +252,29 @@ impl Tally<'_> {
     fn count(&mut self, from: End, to: End) {
         let mut opened: Vec<Scope> = Vec::new();
         let (mut closed, mut latent) = (false, 0);
-        for family in Family::ALL {
-            let allowed = |index: &Index| -> Option<Regions<[bool; 2]>> {
+        // What has no address is the same in both families.
+        let is_addressless = [from, to].into_iter().all(|end| self.is_addressless(end));
+        let (families, times) = if is_addressless { (&Family::ALL[..1], 2) } else { (&Family::ALL[..], 1) };
+        for family in families.iter().copied() {
+            let passing = |index: &Index| -> Passing {
                 let from = side(index, from, self.population, family)?;
                 let to = side(index, to, self.population, family)?;
                 let passes = |outcome: &Outcome| outcome.verdict == Verdict::Allow;
                 Some(index.pair(&from, &to).regions.map(|(egress, ingress)| [passes(egress), passes(ingress)]))
             };
-            let Some((before, after)) = allowed(self.measure.before).zip(allowed(self.measure.after)) else { continue };
-            if before == after {
+            let before = || Rc::new(passing(self.measure.before));
+            let before = match self.passed {
+                Some(passed) => passed.borrow_mut().entry((from, to, family)).or_insert_with(before).clone(),
+                None => before(),
+            };
+            let Some((before, after)) = (*before).as_ref().zip(passing(self.measure.after)) else { continue };
+            if *before == after {
                 continue;
             }
             let change = before.zip(&after, |before, after| (*before, *after));
             for (scope, (before, after)) in change.iter() {
                 let halves = before.iter().zip(after).filter(|(before, after)| !**before && **after).count();
-                latent += width(&scope) * halves as u64;
+                latent += width(&scope) * halves as u64 * times;
                 let through = |halves: &[bool; 2]| *halves == [true; 2];
                 closed |= through(before) && !through(after);
                 if !through(before) && through(after) && !opened.contains(&scope) {
@@ -246,6 +303,10 @@ impl Tally<'_> {
         {
             self.found.examples.push(Example { from, to, opened });
         }
+    }
+
+    fn is_addressless(&self, end: End) -> bool {
+        matches!(end, End::Class(class) if self.population.classes[class].pod.ips.is_empty())
     }
 
     fn pairs(&self, from: End, to: End) -> u64 {

@@ -16,7 +16,7 @@ pub(crate) struct Class {
     /// The same.
     pub(crate) pod: Arc<Pod>,
     /// What policies know of it, in each family.
-    pub(crate) sides: [Option<Side>; 2],
+    sides: [Option<Side>; 2],
     /// Some of them, to be named.
     pub(crate) some: Vec<PodKey>,
     /// How many there are.
@@ -41,6 +41,12 @@ impl Class {
     fn like(index: &Index, pod: &Arc<Pod>) -> Self {
         let sides = Family::ALL.map(|family| index.pod_side(pod, Some(family)));
         Self { key: PodKey::of(pod), pod: pod.clone(), sides, some: Vec::new(), size: 0 }
+    }
+
+    /// What policies know of it, each time something else: without an address it is the same in both families.
+    pub(crate) fn sides(&self) -> impl Iterator<Item = &Side> {
+        let families = if self.pod.ips.is_empty() { 1 } else { self.sides.len() };
+        self.sides[..families].iter().flatten()
     }
 
     fn count(&mut self, pod: PodKey) {
