@@ -104,3 +104,32 @@ fn said_of(plan: &Plan, id: crate::PathId) -> Prefix {
     };
     Prefix::Path { lane: Lane::Shadow, kind, direction: path.direction, path: id }
 }
+
+#[test]
+fn no_state_between_two_plans_ends_a_packet() {
+    let mut states = 0;
+    for seed in 0..40 {
+        let mut dice = Dice(seed);
+        let mut cluster = Cluster::random(&mut dice);
+        let mut compiler = Compiler::new();
+        let first = compiler.compile(&cluster.index(), &cluster.facts());
+        let mut lowering = Lowering::new(Options::default().shadow(), None);
+        let mut at = lowering.start(&first).pop().expect("a table").table;
+        for _ in 0..2 {
+            cluster.change(&mut dice);
+            let transition = compiler.advance(&cluster.index(), &cluster.facts());
+            let packets: Vec<Packet> = (0..20).map(|_| packet(&mut dice)).collect();
+            for phase in phases(&at, &lowering.advance(&transition)) {
+                for piece in phase.steps.iter().flat_map(in_pieces) {
+                    piece.iter().for_each(|change| change.apply(&mut at));
+                    let machine = Machine::new(&at);
+                    for packet in &packets {
+                        assert_eq!(run(&machine, packet).fate, Fate::Accept, "seed {seed}: {packet:?}");
+                    }
+                    states += 1;
+                }
+            }
+        }
+    }
+    assert!(states > 500, "{states}");
+}
