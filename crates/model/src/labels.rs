@@ -43,6 +43,11 @@ impl Labels {
         self.0.iter().map(|(k, v)| (&**k, &**v))
     }
 
+    /// All labels, sorted by key, to be kept without a copy.
+    pub fn shared(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.0.iter()
+    }
+
     /// Number of labels.
     #[must_use]
     pub fn len(&self) -> usize {

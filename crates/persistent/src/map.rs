@@ -270,7 +270,9 @@ impl<K: Ord + Clone, V: Clone> Node<K, V> {
                 match children[i].1.first() {
                     None => drop(children.remove(i)),
                     Some(first) => {
-                        children[i].0 = first.clone();
+                        if children[i].0 != *first {
+                            children[i].0 = first.clone();
+                        }
                         merge(children, i);
                     }
                 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
-use tortie_model::canonical;
+use tortie_model::{Pod, canonical};
 use tortie_persistent::Map;
 use tortie_policy::{Index, News, PodKey};
 
@@ -16,15 +16,43 @@ use crate::vocabulary::{Vocabulary, Word};
 /// A pod that owns an address.
 pub(crate) type Owner = (PodKey, Arc<str>);
 
+/// Most kinds of pods that are told apart before a policy asks for what they differ in. An identity costs an element in
+/// every profile whose rules mean it.
+const MOST_KINDS: usize = 1 << 15;
+/// So many are told apart in any case; more of them, one for so many addresses.
+const FEW_KINDS: usize = 1 << 10;
+const ADDRESSES_OF_A_KIND: usize = 4;
+
 /// Addresses of all pods of the cluster.
-#[derive(Debug, Default)]
+///
+/// Pods are told apart by all that policies could ask: a new policy renumbers none of them, and its cost is that of the
+/// kinds of pods that it means. Where pods are of so many kinds that this would cost more than it saves, those that
+/// come last are told apart by what policies do ask, and are looked at again when one asks for more.
+#[derive(Debug)]
 pub(crate) struct PodAddresses {
+    most_kinds: usize,
     vocabulary: Vocabulary,
     owners: Map<IpAddr, Owner>,
     identities: Map<IpAddr, IdentityId>,
+    /// Addresses of pods that are told apart by what policies ask now.
+    by_question: BTreeSet<IpAddr>,
     /// Addresses of each identity, counted; and those that have any.
     counts: HashMap<IdentityId, usize>,
     used: RoaringBitmap,
+}
+
+impl Default for PodAddresses {
+    fn default() -> Self {
+        Self {
+            most_kinds: MOST_KINDS,
+            vocabulary: Vocabulary::default(),
+            owners: Map::new(),
+            identities: Map::new(),
+            by_question: BTreeSet::new(),
+            counts: HashMap::new(),
+            used: RoaringBitmap::new(),
+        }
+    }
 }
 
 /// An address that may be another's, or something else to policies.
@@ -38,6 +66,11 @@ pub(crate) struct Moved {
 }
 
 impl PodAddresses {
+    /// Tells apart so many kinds of pods at most before they are asked about.
+    pub(crate) const fn limit_kinds(&mut self, most: usize) {
+        self.most_kinds = most;
+    }
+
     /// What every address is.
     pub(crate) const fn identities(&self) -> &Map<IpAddr, IdentityId> {
         &self.identities
@@ -51,14 +84,26 @@ impl PodAddresses {
     /// Takes a change of the cluster; returns the addresses that it may concern.
     pub(crate) fn update(&mut self, news: &News<'_>, old: &Index, new: &Index, shared: &mut Shared) -> Vec<Moved> {
         let turned = self.vocabulary.update(&news.policies);
-        let concerned = concerned(news, &turned, old, new);
+        let concerned = concerned(news, &turned, &self.by_question, old, new);
+        let addresses = self.owners.len().max(concerned.len());
+        let room = (addresses / ADDRESSES_OF_A_KIND).max(FEW_KINDS).min(self.most_kinds);
         let mut moved = Vec::with_capacity(concerned.len());
         for ip in concerned {
             let pod = new.owner(ip).and_then(|pod| Some((pod, new.namespace(&pod.meta.namespace)?)));
             let now = pod.map(|(pod, namespace)| {
-                let content = self.vocabulary.pod_address(self.vocabulary.pod(pod, namespace), ip);
-                shared.identities.intern(content, &mut shared.numbers)
+                let kind = self.vocabulary.kind(pod, namespace);
+                let content = if shared.identities.has_room_for(&kind, room) {
+                    self.by_question.remove(&ip);
+                    kind
+                } else {
+                    self.by_question.insert(ip);
+                    self.vocabulary.asked(pod, namespace)
+                };
+                shared.identities.intern(self.vocabulary.pod_address(content, ip), &mut shared.numbers)
             });
+            if now.is_none() {
+                self.by_question.remove(&ip);
+            }
             let owner = pod.map(|(pod, _)| (PodKey::of(pod), pod.meta.uid.clone()));
             let is_handed_on = self.owners.get(&ip).is_some_and(|before| Some(before) != owner.as_ref());
             match owner {
@@ -95,7 +140,13 @@ impl PodAddresses {
 }
 
 /// The addresses that news and words that turned may concern.
-fn concerned(news: &News<'_>, turned: &BTreeSet<Word>, old: &Index, new: &Index) -> BTreeSet<IpAddr> {
+fn concerned(
+    news: &News<'_>,
+    turned: &BTreeSet<Word>,
+    by_question: &BTreeSet<IpAddr>,
+    old: &Index,
+    new: &Index,
+) -> BTreeSet<IpAddr> {
     let mut out: BTreeSet<IpAddr> = news.owners.iter().map(|c| *c.key).collect();
     let pods = news.pods.iter().flat_map(|c| [c.old, c.new]).flatten();
     out.extend(pods.flat_map(|pod| pod.ips.iter().map(|ip| canonical(*ip))));
@@ -104,35 +155,25 @@ fn concerned(news: &News<'_>, turned: &BTreeSet<Word>, old: &Index, new: &Index)
             out.extend(index.pods_of(namespace.key).flat_map(|pod| index.addresses(pod)));
         }
     }
-    let (mut keys, mut names, mut accounts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut words = Vec::new();
     for word in turned {
         match word {
-            Word::NamespaceKey(key) => {
-                let having = new.namespaces().filter(|ns| ns.labels().get(key).is_some());
-                let pods = having.flat_map(|ns| new.pods_of(ns.name()));
-                out.extend(pods.flat_map(|pod| new.addresses(pod)));
-            }
             Word::Net(net) => out.extend(new.owned_within(*net)),
-            Word::PodKey(key) => keys.push(key),
-            Word::PeerName(name, protocol) => names.push((name, *protocol)),
-            Word::AccountName => out.extend(new.pods().flat_map(|pod| new.addresses(pod))),
-            Word::AccountKey(key) => accounts.push(key),
+            word => words.push(word),
         }
     }
-    if !keys.is_empty() || !names.is_empty() {
-        let asks = |pod: &tortie_model::Pod| {
-            keys.iter().any(|key| pod.meta.labels.get(key).is_some())
-                || names.iter().any(|(name, protocol)| pod.named_port(name, *protocol).is_some())
-        };
-        out.extend(new.pods().filter(|pod| asks(pod)).flat_map(|pod| new.addresses(pod)));
+    let is_asked_again = |words: &[&Word], pod: &Pod| {
+        let namespace = new.namespace(&pod.meta.namespace);
+        namespace.is_some_and(|namespace| words.iter().any(|word| word.is_said_of(pod, namespace)))
+    };
+    let of_controllers: Vec<&Word> = words.iter().copied().filter(|word| word.is_of_controllers()).collect();
+    if !of_controllers.is_empty() {
+        let pods = new.pods().filter(|pod| is_asked_again(&of_controllers, pod));
+        out.extend(pods.flat_map(|pod| new.addresses(pod)));
     }
-    if !accounts.is_empty() {
-        let has = |pod: &tortie_model::Pod| {
-            let namespace = new.namespace(&pod.meta.namespace);
-            let labels = namespace.and_then(|ns| ns.accounts().get(&pod.service_account));
-            labels.is_some_and(|labels| accounts.iter().any(|key| labels.has(key)))
-        };
-        out.extend(new.pods().filter(|pod| has(pod)).flat_map(|pod| new.addresses(pod)));
+    if !words.is_empty() {
+        let pods = by_question.iter().filter(|ip| new.owner(**ip).is_some_and(|pod| is_asked_again(&words, pod)));
+        out.extend(pods);
     }
     out.retain(|ip| old.owner(*ip).is_some() || new.owner(*ip).is_some());
     out

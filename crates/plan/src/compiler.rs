@@ -28,7 +28,7 @@ const ROW_LIMIT: usize = 1 << 17;
 ///
 /// What is a function of what, and therefore does not change with anything else:
 ///
-/// - what policies can know of a pod: its labels, its ports and the vocabulary of all policies;
+/// - what policies can know of a pod: its labels, ports and account; or of these what the vocabulary of all policies has;
 /// - an identity: that, and the blocks that contain the address;
 /// - whether a rule's peers match an identity: the rule and the identity, answered from posting lists;
 /// - a profile: the rules that govern in a direction, settled for the endpoint, and its own named ports;
@@ -96,6 +96,14 @@ impl Compiler {
     #[must_use]
     pub const fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// The same compiler with another limit of kinds of pods that are told apart before a policy asks for what they
+    /// differ in.
+    #[must_use]
+    pub const fn with_kinds(mut self, most: usize) -> Self {
+        self.addresses.limit_kinds(most);
         self
     }
 

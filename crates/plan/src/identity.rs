@@ -11,13 +11,14 @@ use tortie_policy::{EndpointSelector, Expression, Key, Labelled, NamedPort, Name
 use crate::number::Numbers;
 use crate::plan::{Identity, IdentityId, SetSource};
 
-/// What policies can know of a pod, besides its address. Labels are those that a policy asks for, sorted by key.
+/// What policies can know of a pod, besides its address: all that they could ask, or what they ask now. Labels are sorted
+/// by key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PodContent {
     pub(crate) namespace: Arc<str>,
     pub(crate) namespace_labels: Vec<(Arc<str>, Arc<str>)>,
     pub(crate) pod_labels: Vec<(Arc<str>, Arc<str>)>,
-    /// Its service account, when a policy asks for it.
+    /// Its service account, unless nobody asks for it.
     pub(crate) account: Option<Arc<str>>,
     pub(crate) account_labels: Vec<(Arc<str>, Arc<str>)>,
     pub(crate) names: Vec<NamedPort>,
@@ -174,6 +175,8 @@ impl Postings {
 pub(crate) struct Identities {
     numbers: HashMap<Content, IdentityId>,
     contents: BTreeMap<IdentityId, Content>,
+    /// The contents of pods, and how many identities have each.
+    kinds: HashMap<Arc<PodContent>, usize>,
     /// All that have a content of addresses.
     all: RoaringBitmap,
     pods: RoaringBitmap,
@@ -206,6 +209,7 @@ impl Identities {
                 self.nets.entry(*net).or_default().insert(id.0);
             }
             if let Some(pod) = pod {
+                *self.kinds.entry(pod.clone()).or_default() += 1;
                 self.pods.insert(id.0);
                 self.namespaces.entry(pod.namespace.clone()).or_default().insert(id.0);
                 self.namespace_labels.insert(&pod.namespace_labels, id.0);
@@ -220,6 +224,11 @@ impl Identities {
         self.contents.insert(id, content);
         self.made.push(id);
         id
+    }
+
+    /// Whether there are pods with this content, or fewer contents of pods than `room`.
+    pub(crate) fn has_room_for(&self, pod: &Arc<PodContent>, room: usize) -> bool {
+        self.kinds.len() < room || self.kinds.contains_key(pod)
     }
 
     /// What was made since the last call.
@@ -249,6 +258,12 @@ impl Identities {
                 remove_from(&mut self.nets, net, id.0);
             }
             if let Some(pod) = pod {
+                if let Some(count) = self.kinds.get_mut(&pod) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.kinds.remove(&pod);
+                    }
+                }
                 self.pods.remove(id.0);
                 remove_from(&mut self.namespaces, &pod.namespace, id.0);
                 self.namespace_labels.remove(&pod.namespace_labels, id.0);

@@ -55,8 +55,8 @@ number! {
 /// Where the members of an identity come from. Closed: what is not in it does not reach the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SetSource {
-    /// Pods that selectors cannot tell apart: their namespace, and the labels and named ports that any policy asks
-    /// for, as sorted `key=value` terms.
+    /// Pods that selectors cannot tell apart: their namespace, and the labels and named ports that policies could ask
+    /// for or do ask for, as sorted `key=value` terms.
     Selector(Arc<[Arc<str>]>),
     /// Addresses that lie in exactly these of all blocks that policies name.
     Cidr(Arc<[IpNet]>),

@@ -1,11 +1,14 @@
-//! What the policies of a cluster ask of a pod: the only things by which identities may differ.
+//! What the policies of a cluster ask of a pod, and what they could ask: the only things by which identities may differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tortie_model::{Direction, Family, LabelSelector, Labels, Namespace, ObjectRef, Pod, Protocol};
+use tortie_model::{
+    ContainerPort, Direction, Family, LABELS_OF_CONTROLLERS, LabelSelector, Labels, Namespace, ObjectRef, Pod, Protocol,
+    canonical,
+};
 use tortie_persistent::Changed;
 use tortie_policy::{
     Detail, EndpointSelector, Key, NamedPort, NamedPorts, NamespaceMatch, Policy, PortMatch, Rule, Stack,
@@ -28,6 +31,30 @@ pub(crate) enum Word {
     PeerName(Arc<str>, Protocol),
     /// A block of addresses.
     Net(IpNet),
+}
+
+impl Word {
+    /// Whether what it asks for is something that a pod has.
+    pub(crate) fn is_said_of(&self, pod: &Pod, namespace: &Namespace) -> bool {
+        match self {
+            Self::NamespaceKey(key) => namespace.labels().has(key),
+            Self::PodKey(key) => pod.meta.labels.has(key),
+            Self::AccountName => true,
+            Self::AccountKey(key) => account(pod, namespace).is_some_and(|labels| labels.has(key)),
+            Self::PeerName(name, protocol) => pod.named_port(name, *protocol).is_some(),
+            Self::Net(net) => pod.ips.iter().any(|ip| net.contains(&canonical(*ip))),
+        }
+    }
+
+    /// Whether the kind of a pod leaves it open unless it is asked for.
+    pub(crate) fn is_of_controllers(&self) -> bool {
+        matches!(self, Self::PodKey(key) if LABELS_OF_CONTROLLERS.contains(&&**key))
+    }
+}
+
+/// The labels of a pod's service account.
+fn account<'a>(pod: &Pod, namespace: &'a Namespace) -> Option<&'a Labels> {
+    namespace.accounts().get(&pod.service_account)
 }
 
 /// A function of the cluster's policies. A new policy that asks for what others already ask for changes nothing here,
@@ -111,16 +138,33 @@ impl Vocabulary {
         }
     }
 
-    /// What policies can know of a pod, besides its address.
-    pub(crate) fn pod(&self, pod: &Pod, namespace: &Namespace) -> Arc<PodContent> {
-        let none = Labels::default();
-        let account = namespace.accounts().get(&pod.service_account).unwrap_or(&none);
+    /// What policies could ever ask of a pod, besides its address: no new policy changes it, unless it asks for what
+    /// controllers write on single pods.
+    pub(crate) fn kind(&self, pod: &Pod, namespace: &Namespace) -> Arc<PodContent> {
+        let tells = |key: &str| !LABELS_OF_CONTROLLERS.contains(&key) || self.pod_keys.contains(key);
+        let named = |port: &ContainerPort| Some((port.name.clone()?, port.protocol, port.number));
+        let mut names: Vec<NamedPort> = pod.ports.iter().filter_map(named).collect();
+        // Those of one name stay in the order of the pod.
+        names.sort_by(|(a, p, _), (b, q, _)| (a, p).cmp(&(b, q)));
         Arc::new(PodContent {
             namespace: pod.meta.namespace.clone(),
-            namespace_labels: project(namespace.labels(), &self.namespace_keys),
-            pod_labels: project(&pod.meta.labels, &self.pod_keys),
+            namespace_labels: project(namespace.labels(), |_| true),
+            pod_labels: project(&pod.meta.labels, tells),
+            account: Some(pod.service_account.clone()),
+            account_labels: account(pod, namespace).map(|labels| project(labels, |_| true)).unwrap_or_default(),
+            names,
+        })
+    }
+
+    /// What policies ask of a pod now, besides its address.
+    pub(crate) fn asked(&self, pod: &Pod, namespace: &Namespace) -> Arc<PodContent> {
+        let account = account(pod, namespace).map(|labels| project(labels, |key| self.account_keys.contains(key)));
+        Arc::new(PodContent {
+            namespace: pod.meta.namespace.clone(),
+            namespace_labels: project(namespace.labels(), |key| self.namespace_keys.contains(key)),
+            pod_labels: project(&pod.meta.labels, |key| self.pod_keys.contains(key)),
             account: self.account_name.then(|| pod.service_account.clone()),
-            account_labels: project(account, &self.account_keys),
+            account_labels: account.unwrap_or_default(),
             names: own_names(&self.peer_names, pod),
         })
     }
@@ -187,9 +231,9 @@ fn keys(selector: &LabelSelector) -> impl Iterator<Item = Arc<str>> {
     selector.requirements().iter().map(|r| r.key.clone())
 }
 
-fn project(labels: &Labels, keys: &BTreeSet<Arc<str>>) -> Vec<(Arc<str>, Arc<str>)> {
-    // Both are sorted; pods have few labels, clusters many keys.
-    labels.iter().filter_map(|(k, v)| Some((keys.get(k)?.clone(), Arc::from(v)))).collect()
+fn project(labels: &Labels, tells: impl Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
+    // Labels are sorted; pods have few, clusters many keys.
+    labels.shared().filter(|(key, _)| tells(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The blocks and exceptions that a rule names.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use support::facts;
@@ -156,6 +156,39 @@ fn a_policy_elsewhere_changes_nothing_here() {
     }
     for (key, endpoint) in before.endpoints.iter().filter(|(k, _)| &*k.name != "web-1" || &*k.namespace != "c") {
         assert_eq!(after.endpoints.get(key), Some(endpoint), "{key}");
+    }
+}
+
+/// Nobody asked for these labels until now.
+#[test]
+fn a_new_selector_renumbers_no_pod() {
+    let mut before = cluster();
+    for (i, pod) in before.pods.iter_mut().enumerate() {
+        let labels = pod.meta.labels.with("zone", if i % 2 == 0 { "east" } else { "west" });
+        pod.meta.labels = labels.with("pod-template-hash", &i.to_string());
+    }
+    let peers = [
+        ("zone", build::pods_here(&[("zone", "east")]), true),
+        ("team", build::pods_of(&[("team", "b")], &[]), true),
+        // What only controllers write, and nobody asks for, is not looked at: it would part all pods.
+        ("hash", build::pods_here(&[("pod-template-hash", "1")]), false),
+    ];
+    for (name, peer, stays) in peers {
+        let mut after = before.clone();
+        let mut policy = build::policy("a/asks", &[]);
+        policy.ingress = Some(vec![build::rule([peer], [])]);
+        after.policies.push(policy);
+        let mut compiler = Compiler::new();
+        let addresses = compile(&mut compiler, &before).addresses;
+        assert_eq!(compile(&mut compiler, &after).addresses == addresses, stays, "{name}");
+        // Where there is no room for kinds that nobody asks for, pods are parted when somebody does.
+        let mut compiler = Compiler::new().with_kinds(0);
+        let addresses = compile(&mut compiler, &before).addresses;
+        let parted = compile(&mut compiler, &after).addresses;
+        assert!(parted != addresses, "{name}");
+        let again = compile(&mut compiler, &before).addresses;
+        let distinct = |of: &tortie_persistent::Map<std::net::IpAddr, _>| of.values().collect::<BTreeSet<_>>().len();
+        assert_eq!(distinct(&again), distinct(&addresses), "{name}");
     }
 }
 
@@ -443,8 +476,9 @@ fn identities_say_what_they_stand_for() {
         SetSource::SelectorInCidr(terms, nets) => (terms.join(" "), Some(nets.len())),
         other => panic!("{other:?}"),
     };
-    assert_eq!(terms("10.244.1.2"), ("namespace=a pod.app=web".to_owned(), None));
-    assert_eq!(terms("10.244.2.2"), ("namespace=a pod.app=web port.http/TCP=8080".to_owned(), Some(1)));
+    let kind = "account=default namespace.kubernetes.io/metadata.name=a namespace.team=a namespace=a pod.app=web";
+    assert_eq!(terms("10.244.1.2"), (format!("{kind} pod.nobody-asks=x"), None));
+    assert_eq!(terms("10.244.2.2"), (format!("{kind} port.http/TCP=8080"), Some(1)));
     assert_eq!(plan.ranges.len(), 1);
     assert!(matches!(plan.identities[&plan.ranges[0].identity].source, SetSource::Cidr(_)));
     assert!(cluster.pods[0].meta.labels != Labels::default());

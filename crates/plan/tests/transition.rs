@@ -292,7 +292,8 @@ fn every_packet_is_decided_by_the_old_or_the_new_policies() {
     for seed in 0..CLUSTERS {
         let mut rng = Rng::new(seed);
         let mut old = if rng.chance(50) { random::cluster(&mut rng) } else { random::tiered_cluster(&mut rng) };
-        let mut compiler = Compiler::new();
+        // Whether pods are told apart before policies ask, and where that ends.
+        let mut compiler = Compiler::new().with_kinds(*rng.pick(&[0, 3, usize::MAX]));
         compiler.compile(&old.index(), &facts(&old));
         for step in 0..3 {
             let new = random::changed(&mut rng, &old);

@@ -1,5 +1,7 @@
 //! Sets and maps.
 
+use std::cmp::Ordering;
+
 use crate::Verdict;
 
 /// The type of one field of a key. Only `nft list ruleset` cares for the name; the kernel cares for the length.
@@ -129,7 +131,10 @@ pub enum Data {
 ///
 /// Keys are bytes as on the wire: addresses and ports in network order, numbers in host order, every field of a
 /// concatenation padded to four bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Elements are sorted by their keys, the last field first, and as numbers in host order: those that come together
+/// usually share the last field, and have a higher number there than all that came before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     /// Keys `from` to `to`, both included; one key when they are equal.
     Range {
@@ -147,6 +152,30 @@ pub enum Element {
     },
 }
 
+impl Ord for Element {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.cmp_key(other).then_with(|| self.data().cmp(&other.data()))
+    }
+}
+
+impl PartialOrd for Element {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The order of keys: see [`Element`].
+fn by_last_field(a: &[u8], b: &[u8]) -> Ordering {
+    fn fields(key: &[u8]) -> impl Iterator<Item = u32> {
+        key.rchunks(4).map(|field| {
+            let mut number = [0; 4];
+            number[..field.len()].copy_from_slice(field);
+            u32::from_ne_bytes(number)
+        })
+    }
+    a.len().cmp(&b.len()).then_with(|| fields(a).cmp(fields(b)))
+}
+
 impl Element {
     /// One key of a plain set.
     #[must_use]
@@ -160,11 +189,53 @@ impl Element {
         Self::Range { to: key.clone(), from: key, data: Some(data) }
     }
 
+    /// The order of two elements by their keys alone.
+    #[must_use]
+    pub fn cmp_key(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Range { from: a, to: b, .. }, Self::Range { from: c, to: d, .. }) => {
+                by_last_field(a, c).then_with(|| by_last_field(b, d))
+            }
+            (Self::Range { .. }, Self::CatchAll { .. }) => Ordering::Less,
+            (Self::CatchAll { .. }, Self::Range { .. }) => Ordering::Greater,
+            (Self::CatchAll { .. }, Self::CatchAll { .. }) => Ordering::Equal,
+        }
+    }
+
     /// Its data.
     #[must_use]
     pub fn data(&self) -> Option<&Data> {
         match self {
             Self::Range { data, .. } | Self::CatchAll { data } => data.as_ref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_sorted_by_their_last_field_first() {
+        let key = |first: u32, last: u32| [first.to_ne_bytes(), last.to_ne_bytes()].concat();
+        let data = |n: u8| Some(Data::Value(vec![n]));
+        let range = |from: Vec<u8>, to: Vec<u8>, data| Element::Range { from, to, data };
+        let sorted = [
+            range(key(7, 1), key(7, 1), None),
+            range(key(7, 1), key(7, 1), data(1)),
+            range(key(7, 1), key(7, 1), data(2)),
+            range(key(7, 1), key(7, 300), data(0)),
+            range(key(300, 1), key(300, 1), data(0)),
+            range(key(1, 2), key(1, 2), data(0)),
+            range(key(1, 300), key(1, 300), data(0)),
+            Element::CatchAll { data: data(0) },
+        ];
+        assert!(sorted.is_sorted());
+        for (i, a) in sorted.iter().enumerate() {
+            for (j, b) in sorted.iter().enumerate() {
+                assert_eq!(a.cmp(b), i.cmp(&j), "{a:?} and {b:?}");
+                assert_eq!(a.cmp_key(b).is_eq(), i == j || (i < 3 && j < 3), "{a:?} and {b:?}");
+            }
         }
     }
 }

@@ -121,3 +121,59 @@ pub(crate) fn cluster(turn: u32) -> Index {
     }
     Index::of(pods.into_iter().chain(policies))
 }
+
+/// Labels by which policies part them, one after the other.
+const KEYS: u32 = 7;
+
+fn key(number: u32) -> String {
+    format!("key{number}")
+}
+
+/// The three pods of this node and a crowd of `size` elsewhere. The friend has all keys, the stranger none, and every four pods of
+/// the crowd have others than the next four.
+pub(crate) fn crowd(size: u16) -> Index {
+    let keys = |has: &dyn Fn(u32) -> bool| -> Labels {
+        let keys = (0..KEYS).filter(|n| has(*n)).map(|n| (key(n), "yes".to_owned()));
+        keys.chain([("app".to_owned(), "x".to_owned())]).collect()
+    };
+    let here = [
+        pod(SERVER, keys(&|_| false).with("role", "server")),
+        pod(FRIEND, keys(&|_| true)),
+        pod(STRANGER, keys(&|_| false)),
+    ];
+    let elsewhere = (0..size).map(|n| {
+        let kind = u32::from(n / 4);
+        let [high, low] = n.to_be_bytes();
+        let ips = [IpAddr::from([10, 245, high, low]), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 1, n])];
+        let labels = keys(&|key| kind >> key & 1 == 1).with("kind", &(kind >> KEYS).to_string());
+        let name: std::sync::Arc<str> = format!("crowd{n}").into();
+        Delta::Pod(Box::new(Pod {
+            meta: Meta { namespace: "ns".into(), name: name.clone(), labels, uid: name },
+            owner: None,
+            node: Some("n2".into()),
+            host_network: false,
+            ips: ips.into(),
+            ports: vec![],
+            phase: Phase::Running,
+            ready: true,
+            service_account: "default".into(),
+        }))
+    });
+    Index::of(here.into_iter().chain(elsewhere))
+}
+
+/// The policy of a turn: it asks for a label that none before asked for, of which half the crowd has one. The friend and
+/// host 1 outside may reach the server's port.
+pub(crate) fn parting(turn: u32) -> Delta {
+    let outside = |cidr: &str| PolicyPeer::IpBlock(IpBlock::new(cidr.parse().expect("a block"), []));
+    let peers = vec![
+        PolicyPeer::PodsHere(LabelSelector::match_labels([(&*key(turn % KEYS), "yes")])),
+        outside("192.0.2.1/32"),
+        outside("2001:db8::1/128"),
+    ];
+    let ports = vec![PolicyPort { protocol: Protocol::Udp, port: PortSpec::Range(PORT, PORT) }];
+    let meta = Meta { namespace: "ns".into(), name: "in".into(), labels: Labels::default(), uid: "".into() };
+    let pod_selector = LabelSelector::match_labels([("role", "server")]);
+    let policy = NetworkPolicy { meta, pod_selector, ingress: Some(vec![PeerRule { peers, ports }]), egress: None };
+    Delta::Policy(Box::new(network_policy(&policy)))
+}

@@ -11,15 +11,18 @@ use tortie_netlink::{Protocol, Socket};
 use tortie_plan::Compiler;
 use tortie_plan::nft::prefix::DropKind;
 use tortie_plan::nft::{ChainMeaning, Lowering, Options, phases};
+use tortie_policy::Index;
 use tortie_ruleset::Table;
 
-use crate::cluster::{cluster, facts};
+use crate::cluster::{cluster, crowd, facts, parting};
 use crate::sandbox::Net;
 use crate::trial;
 use crate::wire::Wire;
 
 /// Replaces that the test makes at least.
 const REPLACES: u32 = 1000;
+/// Times that policies part thousands of pods in another way.
+const PARTINGS: u32 = 10;
 /// Datagrams that each sender sends at least.
 const DATAGRAMS: u64 = 20_000;
 /// How long a replace waits for packets that are between two lookups.
@@ -28,6 +31,8 @@ const GRACE: Duration = Duration::from_millis(1);
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("replace::in_phases_nothing_leaks_and_nothing_is_lost", in_phases_nothing_leaks_and_nothing_is_lost),
+        trial("replace::a_crowd_is_parted_and_nothing_leaks", a_crowd_is_parted_and_nothing_leaks),
+        trial("replace::a_crowd_is_renumbered_and_nothing_leaks", a_crowd_is_renumbered_and_nothing_leaks),
         trial("replace::in_one_transaction_something_does", in_one_transaction_something_does),
     ]
 }
@@ -59,11 +64,11 @@ fn report(wire: &Wire) -> String {
     wire.senders.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
-fn in_phases_nothing_leaks_and_nothing_is_lost() {
+/// Goes from cluster to cluster, phase by phase, while everybody sends.
+fn in_phases(mut compiler: Compiler, cluster: &(dyn Fn(u32) -> Index + Sync), replaces: u32) {
     let mut wire = Wire::new();
     let mut dataplane = Nftables::open(NftablesOptions::default()).expect("a dataplane");
     let mut held = dataplane.read().expect("read").expect("a table");
-    let mut compiler = Compiler::new();
     let mut lowering = Lowering::new(Options::default(), None);
     let mut transactions = 0;
     let mut go = |turn: u32, dataplane: &mut Nftables, held: &mut Table| {
@@ -88,16 +93,40 @@ fn in_phases_nothing_leaks_and_nothing_is_lost() {
         &mut wire,
         |turn| {
             go(turn + 1, &mut dataplane, &mut held);
-            turn + 1 < REPLACES
+            turn + 1 < replaces
         },
         DATAGRAMS,
     );
-    println!("{REPLACES} replaces, {transactions} transactions, {:?}\n{}", started.elapsed(), report(&wire));
+    println!("{replaces} replaces, {transactions} transactions, {:?}\n{}", started.elapsed(), report(&wire));
     let counters = dataplane.counters().expect("counters");
     let fixed = DropKind::ALL.map(|kind| (kind, counters[&ChainMeaning::Fixed(kind)].packets));
     assert_eq!(wire.lost_and_leaked(), (0, 0), "{fixed:?}\n{}", report(&wire));
     assert_eq!(fixed, DropKind::ALL.map(|kind| (kind, 0)), "the maps never contradict each other");
     assert_eq!(dataplane.verify(&held).expect("read"), []);
+}
+
+fn in_phases_nothing_leaks_and_nothing_is_lost() {
+    in_phases(Compiler::new(), &cluster, REPLACES);
+}
+
+/// A new selector parts thousands of pods, again and again.
+fn parted(compiler: Compiler, size: u16) {
+    let crowd = crowd(size);
+    let cluster = |turn: u32| {
+        let mut index = crowd.clone();
+        index.apply(parting(turn));
+        index
+    };
+    in_phases(compiler, &cluster, PARTINGS);
+}
+
+fn a_crowd_is_parted_and_nothing_leaks() {
+    parted(Compiler::new(), 10_000);
+}
+
+/// The same where pods are not told apart until policies ask: each of them is of another identity then.
+fn a_crowd_is_renumbered_and_nothing_leaks() {
+    parted(Compiler::new().with_kinds(0), 1_000);
 }
 
 fn in_one_transaction_something_does() {

@@ -69,10 +69,9 @@ fn main() {
 
 /// Adds and removes many times; prints a line.
 fn measure(node: &mut Node, scene: &Scene, event: Event, arguments: &Arguments) {
-    let rounds = if event.is_heavy() { arguments.rounds.div_ceil(20) } else { arguments.rounds };
     for (word, comes) in [("added", true), ("removed", false)] {
         let mut clock = Clock::default();
-        for round in 0..rounds {
+        for round in 0..arguments.rounds {
             if !comes {
                 node.update(scene.change(event, round, true), Instant::now()).expect("an update");
                 settle(node);

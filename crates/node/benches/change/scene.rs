@@ -33,10 +33,12 @@ pub(crate) enum Event {
     PolicyWithKey,
     /// The same, of a key that every pod has.
     PolicyWithKeyOfAll,
+    /// The same, of a key that one pod in ten has, and of pods in all namespaces.
+    PolicyThatSplits,
 }
 
 impl Event {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::PodElsewhere,
         Self::PodOfNewKind,
         Self::PodHere,
@@ -45,6 +47,7 @@ impl Event {
         Self::PolicyWithBlock,
         Self::PolicyWithKey,
         Self::PolicyWithKeyOfAll,
+        Self::PolicyThatSplits,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -57,12 +60,8 @@ impl Event {
             Self::PolicyWithBlock => "policy with a block",
             Self::PolicyWithKey => "policy with a key of 1 %",
             Self::PolicyWithKeyOfAll => "policy with a key of all",
+            Self::PolicyThatSplits => "policy that splits 10 %",
         }
-    }
-
-    /// Whether to measure it less often.
-    pub(crate) const fn is_heavy(self) -> bool {
-        matches!(self, Self::PolicyWithKey | Self::PolicyWithKeyOfAll)
     }
 }
 
@@ -108,6 +107,9 @@ impl Scene {
         let mut labels = vec![("app", &*app), ("tier", &*tier), ("revision", &*revision)];
         if rng.chance(1) {
             labels.push(("canary", "yes"));
+        }
+        if rng.chance(10) {
+            labels.push(("edge", "yes"));
         }
         let mut pod = build::pod(&name, &node, &labels, &[]);
         pod.ips = vec![if here { address(0x80_0000 + serial + 2) } else { address(serial) }];
@@ -200,6 +202,7 @@ impl Scene {
             Event::PolicyWithBlock => block(1_000_000 + round),
             Event::PolicyWithKey => build::pods_here(&[("canary", "yes")]),
             Event::PolicyWithKeyOfAll => build::pods_here(&[("revision", "r1")]),
+            Event::PolicyThatSplits => build::pods_of(&[], &[("edge", "yes")]),
             _ => build::pods_here(&[("app", &other)]),
         };
         policy.ingress = Some(vec![build::rule([peer], ports(round, false))]);

@@ -9,7 +9,7 @@
 //!
 //! Addresses of pods that are gone are closed at once, and those of new pods opened last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tortie_model::Family;
@@ -138,20 +138,22 @@ impl<'a> Difference<'a> {
         let mut out = Vec::with_capacity(maps.len());
         for MapChange { name, spec, gone, come } in maps {
             let slot = Slot::of(name).map(|(slot, _)| slot);
-            let [old_keys, new_keys] =
-                [gone, come].map(|list| list.into_iter().map(|e| (Key::of(e), e)).collect::<BTreeMap<_, _>>());
             let local = self.local_keys(slot);
             let unfinished = self.unfinished.maps.contains(name);
             let mut changed = ChangedMap { name, spec, slot, unfinished, keys: Vec::new() };
-            for (key, element) in &old_keys {
-                match new_keys.get(key) {
-                    Some(other) => changed.keys.push((Part::Flip, Some(*element), Some(*other))),
-                    None => changed.keys.push((changed.part_of_removal(*key, &local), Some(*element), None)),
+            changed.keys.reserve(gone.len().max(come.len()));
+            // Both are sorted by their keys.
+            let mut come = come.into_iter().peekable();
+            for old in gone {
+                while let Some(new) = come.next_if(|new| new.cmp_key(old).is_lt()) {
+                    changed.keys.push((changed.part_of_addition(), None, Some(new)));
                 }
+                let new = come.next_if(|new| new.cmp_key(old).is_eq());
+                let part = if new.is_some() { Part::Flip } else { changed.part_of_removal(Key::of(old), &local) };
+                changed.keys.push((part, Some(old), new));
             }
-            for (_, element) in new_keys.iter().filter(|(key, _)| !old_keys.contains_key(key)) {
-                changed.keys.push((changed.part_of_addition(), None, Some(*element)));
-            }
+            let added = changed.part_of_addition();
+            changed.keys.extend(come.map(|new| (added, None, Some(new))));
             out.push(changed);
         }
         out
