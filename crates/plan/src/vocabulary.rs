@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tortie_model::{
-    ContainerPort, Direction, Family, LABELS_OF_CONTROLLERS, LabelSelector, Labels, Namespace, ObjectRef, Pod, Protocol,
-    canonical,
+    ContainerPort, Direction, Family, LABELS_OF_CONTROLLERS, LabelSelector, Labels, Namespace, ObjectRef, Pod,
+    Protocol, canonical,
 };
 use tortie_persistent::Changed;
 use tortie_policy::{

@@ -108,8 +108,9 @@ impl Words<'_> {
 
     fn identity(&self, id: IdentityId) -> Option<String> {
         let pods = |terms: &[Arc<str>]| {
-            // Every namespace has its name as a label, too.
-            let terms = terms.iter().filter(|t| !t.starts_with("namespace.kubernetes.io/metadata.name="));
+            // Every namespace has its name as a label, too, and most pods have this account.
+            let said = |t: &str| t != "account=default" && !t.starts_with("namespace.kubernetes.io/metadata.name=");
+            let terms = terms.iter().filter(|t| said(t));
             format!("pods of {}", terms.map(|t| &**t).collect::<Vec<_>>().join(" "))
         };
         let within = |nets: &[ipnet::IpNet]| first_of(nets.iter().map(ToString::to_string)).unwrap_or_default();

@@ -146,14 +146,14 @@ fn elements_that_are_gone_are_told_with_what_they_stood_for() {
         ),
         (
             "prt.1",
-            0,
+            1,
             "map prt.1 (what a profile makes of a port): element <TCP/5432 . profile 1 (NetworkPolicy/a/db)> is gone, \
              which makes it port class 0 (what the profile does not list), must be port class 1 (TCP/5432) \
              (NetworkPolicy/a/db ingress[0])",
         ),
         (
             "dec.1",
-            1,
+            0,
             "map dec.1 (the decision for a port class and a class): element <port class 1 (TCP/5432) . class 1 (pods of \
              namespace=a pod.app=web)> is gone, which makes it no path (the profile's default), must be path 2 (allows \
              ingress: NetworkPolicy/a/db ingress[0])",

@@ -18,6 +18,7 @@ use tortie_ruleset::{Chain, DataType, Element, MapSpec, Table};
 
 use super::change::{Change, Group, Step};
 use super::layout::Slot;
+use super::program;
 use super::unfinished::Unfinished;
 
 /// The steps from `old` to `new`, of which at most the last is [`Step::Collect`]. Nothing is taken for granted of `old`:
@@ -56,17 +57,26 @@ fn in_order<'a>(
     let added = select(false, |c| c.groups(Part::Add));
     steps.push(Step::Extend(difference.fresh().into_iter().chain(added).collect()));
     steps.push(Step::Extend(select(true, |c| c.groups(Part::Add))));
-    let mut flips = in_order.clone();
-    flips.sort_by_key(|c| match c.slot {
+    const RANGES: Option<Slot> = Some(Slot::Range(Family::V4));
+    let turn = |c: &&ChangedMap<'_>| match c.slot {
         // An action that leads to ranges cut anew is taken when the classes of their identities are there.
-        Some(Slot::Act(..)) => Some(Slot::Range(Family::V4)),
+        Some(Slot::Act(..)) => RANGES,
         slot => slot,
-    });
+    };
+    let mut flips = in_order.clone();
+    flips.sort_by_key(turn);
+    let (before, after) = flips.split_at(flips.partition_point(|c| turn(c) < RANGES));
+    let flip =
+        |of: &[&ChangedMap<'_>]| Step::Flip(of.iter().filter_map(|one| one.change(one.groups(Part::Flip))).collect());
+    steps.extend(before.chunks(1).map(flip));
+    // It is the turn of ranges cut anew, which are in maps of their own.
+    let (ranges, others): (Vec<_>, Vec<_>) =
+        difference.switched().into_iter().partition(|(chain, _)| program::is_by_range(chain));
+    let switch = |list: Vec<(&String, Vec<Change>)>| Step::Switch(list.into_iter().flat_map(|(_, c)| c).collect());
+    steps.push(switch(ranges));
     // Endpoints together: what one policy stops to deny at one end, another may begin to deny at the other end.
-    for together in flips.chunk_by(|a, b| a.is_endpoints() && b.is_endpoints()) {
-        steps.push(Step::Flip(together.iter().filter_map(|one| one.change(one.groups(Part::Flip))).collect()));
-    }
-    steps.push(Step::Switch(difference.switched()));
+    steps.extend(after.chunk_by(|a, b| a.is_endpoints() && b.is_endpoints()).map(flip));
+    steps.push(switch(others));
     // Elements first: a chain without rules lets everything pass that still is led to it.
     let removed = in_order.iter().rev().filter_map(|c| c.change(c.groups(Part::Remove)));
     let mut collected: Vec<Change> = removed.chain(difference.cleared()).collect();
@@ -171,22 +181,24 @@ impl<'a> Difference<'a> {
     }
 
     /// Chains that both tables have, with other rules; and base chains, last: nothing filters before they are there.
-    fn switched(&self) -> Vec<Change> {
+    fn switched(&self) -> Vec<(&'a String, Vec<Change>)> {
         let mut out = Vec::new();
         let of =
             |base: bool| self.chains.iter().filter(move |c| c.new.is_some_and(|chain| chain.base.is_some() == base));
         for Changed { key: name, old, new } in of(false).chain(of(true)) {
             let Some(chain) = new.filter(|_| !self.unfinished.chains.contains(name.as_str())) else { continue };
+            let mut changes = Vec::new();
             match old {
                 Some(old) if old.base == chain.base => {}
                 Some(_) | None if chain.base.is_some() => {
-                    out.push(Change::AddChain { chain: (*name).clone(), base: chain.base });
+                    changes.push(Change::AddChain { chain: (*name).clone(), base: chain.base });
                 }
                 Some(_) => {}
                 None => continue,
             }
             let (chain, replace, rules) = ((*name).clone(), old.is_some(), chain.rules.clone());
-            out.push(Change::SetRules { chain, replace, rules });
+            changes.push(Change::SetRules { chain, replace, rules });
+            out.push((*name, changes));
         }
         out
     }

@@ -2,9 +2,10 @@
 //!
 //! Everything but base chains and a few fixed ones carries a number in its name, as in `cls.3`: the version of the
 //! layout that made it. A map that would grow too small is made anew beside the old one under the next version, and
-//! the base chains are switched to it; nothing is rebuilt while packets use it. Maps of address ranges are made anew
-//! whenever a range changes, and the second stage with them: before the set fixes of 2025, kernels miss elements of an
-//! interval map while other ranges of it are exchanged (measured on Linux 6.1).
+//! the base chains are switched to it; nothing is rebuilt while packets use it. A map of address ranges is made anew
+//! whenever a range changes, and the chains that look into it with it: before the set fixes of 2025, kernels miss elements
+//! of an interval map while other ranges of it are exchanged (measured on Linux 6.1). Such chains cost: for each rule that
+//! looks into a map, the kernel walks through the whole map (`nf_tables_bind_set`). What leads to them stays.
 
 use std::collections::BTreeMap;
 
@@ -222,6 +223,10 @@ impl Layout {
             }
         }
         if new != *self {
+            // The chains of the second stage look into other maps, too.
+            for family in Family::ALL {
+                new.maps.insert(Slot::Range(family), Placement { version, size: None });
+            }
             new.version = version;
             new.last = version;
         }
@@ -259,11 +264,10 @@ impl Layout {
         format!("{stem}.{}", self.version)
     }
 
-    /// Name of a chain of the second stage, which is made anew with the maps that it looks into.
-    pub(crate) fn range_chain(&self, stem: &str) -> String {
-        let maps = Family::ALL.into_iter().filter_map(|f| self.maps.get(&Slot::Range(f)));
-        let version = maps.map(|p| p.version).fold(self.version, u32::max);
-        format!("{stem}.{version}")
+    /// Name of a chain of the second stage, which is made anew with the map of ranges that it looks into.
+    pub(crate) fn range_chain(&self, stem: &str, family: Family) -> String {
+        let version = self.maps.get(&Slot::Range(family)).map_or(self.version, |placement| placement.version);
+        format!("{stem}{}.{version}", digit(family))
     }
 
     /// Name of the chain of a path.

@@ -38,11 +38,21 @@ const DISCOVERY: [(u8, u8); 2] = [(130, 137), (143, 143)];
 
 /// The chain that leads peers of no pod to the second stage.
 pub(crate) fn by_range(layout: &Layout, direction: Direction) -> String {
-    layout.range_chain(&format!("{}cid", letter(direction)))
+    layout.chain(&range_stem(direction))
 }
 
 fn by_range_of(layout: &Layout, direction: Direction, family: Family) -> String {
-    layout.range_chain(&format!("{}cid{}", letter(direction), digit(family)))
+    layout.range_chain(&range_stem(direction), family)
+}
+
+fn range_stem(direction: Direction) -> String {
+    format!("{}cid", letter(direction))
+}
+
+/// Whether a chain leads to the second stage.
+pub(crate) fn is_by_range(chain: &str) -> bool {
+    let stem = chain.split_once('.').map(|(stem, _)| stem);
+    stem.is_some_and(|stem| Direction::BOTH.into_iter().any(|direction| range_stem(direction) == stem))
 }
 
 fn per_family(layout: &Layout, stem: &str, family: Family) -> String {
