@@ -4,9 +4,10 @@
 //! another, so that everything on the way happens inline. Variants take turns in short chunks; the ratio is of medians
 //! against the same path with connection tracking and no table of ours, and a second such path shows the noise.
 //!
-//! `cargo bench -p tortie-lab --bench packet [-- --rounds N --policies 10,100]`; needs no root.
+//! `cargo bench -p tortie-lab --bench packet [-- --rounds N --policies 10,100 --calico 1000]`; needs no root.
 
 mod policies;
+mod tiers;
 mod traffic;
 mod wire;
 
@@ -25,12 +26,15 @@ pub(crate) const CHUNK: u32 = 400;
 
 struct Options {
     rounds: usize,
+    /// NetworkPolicies in each direction.
     policies: Vec<u32>,
+    /// Calico's policies in each direction, in three tiers.
+    calico: u32,
 }
 
 impl Options {
     fn from_args() -> Result<Self> {
-        let mut options = Self { rounds: 60, policies: vec![10, 100, 1000, 10_000] };
+        let mut options = Self { rounds: 60, policies: vec![10, 100, 1000, 10_000], calico: 1000 };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -39,6 +43,7 @@ impl Options {
                 "--policies" => {
                     options.policies = value()?.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?;
                 }
+                "--calico" => options.calico = value()?.parse()?,
                 // What cargo passes to every bench.
                 "--bench" => {}
                 other => return Err(format!("unknown argument {other}").into()),
@@ -132,6 +137,10 @@ fn run(options: &Options) -> Result {
     wire.enforce(policies::cluster(100, 0))?;
     wire.try_out(policies::cluster(100, 0))?;
     variants.push(Variant::new("   100 policies, and 100 tried out".to_owned(), wire, &kinds)?);
+    let mut wire = Wire::new()?;
+    let took = wire.enforce(tiers::cluster(options.calico))?;
+    eprintln!("{} policies in three tiers in each direction: in force after {took:.1?}", options.calico);
+    variants.push(Variant::new(format!("{:>6} in three tiers", options.calico), wire, &kinds)?);
     let mut samples = Samples::new();
     measure(&mut variants, options.rounds, &mut samples)?;
     drop(variants);

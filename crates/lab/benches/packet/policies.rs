@@ -9,9 +9,9 @@ use tortie_testkit::build;
 /// Port that only the last policy opens, over UDP and TCP.
 pub(crate) const PORT: u16 = 5000;
 /// Distinct sets of ports in the other policies.
-const PORT_SETS: u32 = 1000;
+pub(crate) const PORT_SETS: u32 = 1000;
 /// Pods elsewhere, each with a label that some policies ask for.
-const APPS: u32 = 500;
+pub(crate) const APPS: u32 = 500;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +99,8 @@ fn rule(n: u32) -> PeerRule {
     build::rule(peers, ports(n))
 }
 
-/// A cluster with `policies` policies in each direction, of which the last alone opens [`PORT`], and `elsewhere` pods on
-/// another node, from [`ELSEWHERE`] on, all of which the last policy lets in.
-pub(crate) fn cluster(policies: u32, elsewhere: u32) -> Vec<Delta> {
+/// Those who are measured, and the pods that most policies ask for.
+pub(crate) fn pods() -> Vec<Delta> {
     let mut deltas: Vec<Delta> = Role::ALL
         .iter()
         .map(|role| {
@@ -110,6 +109,13 @@ pub(crate) fn cluster(policies: u32, elsewhere: u32) -> Vec<Delta> {
         })
         .collect();
     deltas.extend((0..APPS).map(|n| pod(&format!("app-{n}"), "there", &[("app", &format!("a{n}"))], 0x0a41_0000 + n)));
+    deltas
+}
+
+/// A cluster with `policies` policies in each direction, of which the last alone opens [`PORT`], and `elsewhere` pods on
+/// another node, from [`ELSEWHERE`] on, all of which the last policy lets in.
+pub(crate) fn cluster(policies: u32, elsewhere: u32) -> Vec<Delta> {
+    let mut deltas = pods();
     deltas.extend((0..elsewhere).map(|n| pod(&format!("far-{n}"), "there", &[("app", "probe")], ELSEWHERE + n)));
     for n in 0..policies {
         let rule = if n + 1 == policies {
