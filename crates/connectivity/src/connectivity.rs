@@ -11,6 +11,7 @@ use tortie_policy::{
 };
 
 use crate::addresses::Addresses;
+use crate::arriving::Arriving;
 use crate::census::Census;
 use crate::half::{Half, Whose, World, uses_names};
 use crate::partition::{Partition, small};
@@ -32,12 +33,8 @@ pub struct Connectivity {
     /// What governs each class, by direction: a half by number.
     governed: ByDirection<Vec<Option<u32>>>,
     pool: Mutex<Pool>,
-    /// What each half lets through from some classes. Rows of one class are asked for close to each other.
-    arriving: Mutex<HashMap<u32, Arc<[SetId]>>>,
+    arriving: Arriving,
 }
-
-/// Classes of which it is kept what halves let through from them.
-const KEPT: usize = 64;
 
 /// What some pods can send to some, and every pod to every.
 pub(crate) type SomeAndEvery = (Arc<Regions<bool>>, Arc<Regions<bool>>);
@@ -159,7 +156,7 @@ impl Connectivity {
                 Some(half) => self.halves[half as usize].fill(&mut egress),
                 None => egress.fill(SetId::ALL),
             }
-            let ingress = self.arriving(end.class);
+            let ingress = self.arriving.from(end.class, &self.halves);
             // Many receivers are of one class.
             let mut cells = vec![None; self.sides.len()];
             for (to, set) in self.subjects.iter().zip(&mut row) {
@@ -180,20 +177,6 @@ impl Connectivity {
             }
         }
         row.into_iter().map(|set| pool.set(set).clone()).collect()
-    }
-
-    /// What each half lets through from a class.
-    fn arriving(&self, class: u32) -> Arc<[SetId]> {
-        let mut kept = self.arriving.lock().expect("nobody panics while holding it");
-        if let Some(known) = kept.get(&class) {
-            return known.clone();
-        }
-        if kept.len() >= KEPT {
-            kept.clear();
-        }
-        let sets: Arc<[SetId]> = self.halves.iter().map(|half| half.get(class)).collect();
-        kept.insert(class, sets.clone());
-        sets
     }
 
     /// What governs a packet from an end of one class to an end of another in a direction: the egress policies of the
@@ -405,8 +388,9 @@ impl<'p> Builder<'p> {
         for direction in Direction::BOTH {
             *governed.get_mut(direction) = self.govern(direction, &mut stacks, &mut halves, &mut pool);
         }
-        let sides = self.kinds.iter().map(|kind| self.census.side(*kind).clone()).collect();
+        let sides: Vec<Side> = self.kinds.iter().map(|kind| self.census.side(*kind).clone()).collect();
         let (subjects, ports) = self.census.into_parts();
+        let arriving = Arriving::of(&halves, sides.len());
         let mut out = Connectivity {
             index: self.index.clone(),
             subjects,
@@ -417,7 +401,7 @@ impl<'p> Builder<'p> {
             halves,
             governed,
             pool: Mutex::new(pool),
-            arriving: Mutex::default(),
+            arriving,
         };
         out.put_strangers_together();
         out

@@ -61,7 +61,8 @@ impl Half {
         Self::gather(number, partition.parts().iter().map(|part| sets[*part as usize]))
     }
 
-    fn gather(stack: u32, sets: impl Iterator<Item = SetId>) -> Self {
+    /// Of the sets of all classes, in order.
+    pub(crate) fn gather(stack: u32, sets: impl Iterator<Item = SetId>) -> Self {
         let mut by_set: std::collections::BTreeMap<SetId, Vec<u32>> = std::collections::BTreeMap::new();
         for (class, set) in (0..).zip(sets) {
             by_set.entry(set).or_default().push(class);
@@ -71,6 +72,16 @@ impl Half {
         let others = by_set.into_iter().filter(|(set, _)| *set != rest);
         let sorted = |classes| RoaringBitmap::from_sorted_iter(classes).expect("classes come in order");
         Self { stack, parts: others.map(|(set, classes)| (sorted(classes), set)).collect(), rest }
+    }
+
+    /// What is let through from or to most classes.
+    pub(crate) const fn rest(&self) -> SetId {
+        self.rest
+    }
+
+    /// All other classes, with what is let through from or to them.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &(RoaringBitmap, SetId)> {
+        self.parts.iter()
     }
 
     /// What is let through from or to a class.

@@ -12,6 +12,7 @@
 //! to. Nothing is decided here.
 
 mod addresses;
+mod arriving;
 mod blocks;
 mod cause;
 mod census;
