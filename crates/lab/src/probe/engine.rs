@@ -325,13 +325,15 @@ impl<'a> Loop<'a> {
 
     fn after(&mut self, id: u64, step: Step) {
         if let Step::Done(outcome) = step
-            && let Some(running) = self.running.remove(&id)
+            && let Some(Running { active, outcome: told, .. }) = self.running.remove(&id)
         {
             if outcome != Outcome::Silent {
                 self.news = Instant::now();
             }
+            // Whoever is told may send from the same port at once.
+            drop(active);
             // Nobody waits for a run that was thrown away.
-            let _ = running.outcome.send(outcome);
+            let _ = told.send(outcome);
         }
     }
 
