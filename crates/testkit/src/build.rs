@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use tortie_model::calico::HostEndpoint;
+use tortie_model::calico::{Action, Entity, HostEndpoint, Rule};
 use tortie_model::{
-    ContainerPort, IpBlock, LabelSelector, Labels, Meta, Namespace, NetworkPolicy, Node, PeerRule, Phase, Pod,
-    PolicyPeer, PolicyPort, PortSpec, Protocol,
+    ContainerPort, IpBlock, IpProtocol, LabelSelector, Labels, Meta, Namespace, NetworkPolicy, Node, PeerRule, Phase,
+    Pod, PolicyPeer, PolicyPort, PortSpec, Protocol,
 };
 
 /// Labels of pairs.
@@ -148,4 +148,20 @@ pub const fn udp(port: u16) -> PolicyPort {
 #[must_use]
 pub fn tcp_named(name: &str) -> PolicyPort {
     PolicyPort { protocol: Protocol::Tcp, port: PortSpec::Named(name.into()) }
+}
+
+/// A rule of Calico's that asks for nothing but its protocol and its ends.
+#[must_use]
+pub const fn calico_rule(action: Action, protocol: Option<IpProtocol>, source: Entity, destination: Entity) -> Rule {
+    Rule {
+        action,
+        family: None,
+        protocol,
+        not_protocol: None,
+        icmp: None,
+        not_icmp: None,
+        source,
+        destination,
+        http: false,
+    }
 }

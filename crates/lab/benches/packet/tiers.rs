@@ -3,6 +3,7 @@
 use tortie_model::calico::{Action, Class, Entity, Policy, Rule, Selector, Tier};
 use tortie_model::{Direction, IpProtocol, Labels, Meta, Order, PortSpec};
 use tortie_policy::{Delta, calico_policy, calico_tier};
+use tortie_testkit::build;
 
 use crate::policies::{APPS, PORT, PORT_SETS, Role, pods};
 
@@ -24,17 +25,7 @@ fn rule(action: Action, direction: Direction, protocol: IpProtocol, peer: &Entit
         Direction::Egress => (Entity::default(), peer.clone()),
     };
     destination.ports = ports;
-    Rule {
-        action,
-        family: None,
-        protocol: Some(protocol),
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source,
-        destination,
-        http: false,
-    }
+    build::calico_rule(action, Some(protocol), source, destination)
 }
 
 /// The rules of policy `n`: every fifth has a block with an exception, the others pods of one label; every tenth names a

@@ -2,24 +2,14 @@
 
 use std::sync::Arc;
 
-use tortie_model::calico::{Action, Class, Entity, Policy, Rule, Selector};
+use tortie_model::calico::{Action, Class, Entity, Policy, Selector};
 use tortie_model::{Meta, Order, Protocol, Traffic};
 use tortie_policy::{Delta, Index, calico_policy};
 use tortie_testkit::build;
 
 /// The policy of a namespace, or of all, that lets in whom an end selects.
 fn lets_in(namespace: &str, source: Entity) -> Delta {
-    let rule = Rule {
-        action: Action::Allow,
-        family: None,
-        protocol: None,
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source,
-        destination: Entity::default(),
-        http: false,
-    };
+    let rule = build::calico_rule(Action::Allow, None, source, Entity::default());
     let policy = Policy {
         meta: Meta { namespace: namespace.into(), name: "p".into(), ..Meta::default() },
         tier: "default".into(),

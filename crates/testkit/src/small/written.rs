@@ -233,17 +233,8 @@ impl Written {
             Direction::Ingress => (peer, port),
             Direction::Egress => (Entity::default(), Entity { ports: port.ports, not_ports: port.not_ports, ..peer }),
         };
-        Rule {
-            action: [Action::Allow, Action::Deny, Action::Pass, Action::Log][usize::from(form % 4)],
-            family: None,
-            protocol,
-            not_protocol: None,
-            icmp: None,
-            not_icmp: None,
-            source,
-            destination,
-            http: false,
-        }
+        let action = [Action::Allow, Action::Deny, Action::Pass, Action::Log][usize::from(form % 4)];
+        build::calico_rule(action, protocol, source, destination)
     }
 
     /// A ClusterNetworkPolicy, or one of those that came before it where they can say the same.
